@@ -1,6 +1,6 @@
 """The command line: finds the subcommand, imports only that, and turns every failure into a sentence and an exit code.
 
-Exit codes: 0 done, 1 unexpected error, 2 bad input, 3 a gate failed, 130 interrupted, 141 the reader of our output left.
+Exit codes: 0 done, 1 unexpected error, 2 bad input, 3 a gate failed, 130 interrupted, 141 nobody reads the output.
 """
 
 from __future__ import annotations

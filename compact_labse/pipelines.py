@@ -45,7 +45,8 @@ def load_pipeline(kind: str, name: str) -> ModuleType:
     if loaded is not None and loaded.__file__ == str(path):
         return loaded
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None, path
+    assert spec is not None, path
+    assert spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up by name while they are being defined.
     sys.modules[module_name] = module

@@ -77,7 +77,7 @@ def is_disk_full(error: BaseException, folder: Path) -> bool:
         return False
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _FULL or "No space left on device" in str(cause):
+        if (isinstance(cause, OSError) and cause.errno in _FULL) or "No space left on device" in str(cause):
             return True
         cause = cause.__cause__ or cause.__context__
     # torch.save raises a RuntimeError that does not say why the write failed.
