@@ -1,0 +1,103 @@
+"""Losses against slow, obvious versions of themselves, forward and backward."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from compact_labse import losses
+
+
+def unit(rows: int, width: int, seed: int) -> torch.Tensor:
+    vectors = torch.randn(rows, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return F.normalize(vectors, dim=-1).float().requires_grad_()
+
+
+def slow_ranking(source, target, scale, margin, same=None):
+    """Equation by equation: one softmax per row and direction, Python loops."""
+    size, total = len(source), 0.0
+    for left, right in ((source, target), (target, source)):
+        for i in range(size):
+            true = scale * ((left[i] * right[i]).sum() - margin)
+            terms = [true.exp()]
+            for j in range(size):
+                if j != i and not (same is not None and same[i, j]):
+                    terms.append((scale * (left[i] * right[j]).sum()).exp())
+            total = total - (true.exp() / sum(terms)).log()
+    return total / (2 * size)
+
+
+def assert_same_forward_and_backward(fast, slow, inputs, tolerance=1e-5):
+    fast_grads = torch.autograd.grad(fast, inputs)
+    slow_grads = torch.autograd.grad(slow, inputs)
+    torch.testing.assert_close(fast, slow, rtol=tolerance, atol=tolerance)
+    for one, other in zip(fast_grads, slow_grads, strict=True):
+        assert other.abs().max() > 1e-4, "a comparison of two zero gradients proves nothing"
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=tolerance)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_ranking_equals_the_loops(masked):
+    source, target = unit(7, 5, 0), unit(7, 5, 1)
+    same = losses.same_meaning(torch.tensor([1, 2, 3, 1, 5, 6, 7]), torch.tensor([1, 2, 3, 4, 5, 5, 7]))
+    same = same if masked else None
+    fast = losses.translation_ranking(source, target, scale=10.0, margin=0.3, same_BB=same)
+    assert_same_forward_and_backward(fast, slow_ranking(source, target, 10.0, 0.3, same), [source, target])
+
+
+def test_ranking_without_the_mask_differs_so_that_the_test_above_can_fail():
+    source, target = unit(4, 5, 0), unit(4, 5, 1)
+    keys = torch.tensor([1, 1, 2, 3])
+    masked = losses.translation_ranking(
+        source, target, scale=10.0, margin=0.3, same_BB=losses.same_meaning(keys, torch.arange(4))
+    )
+    plain = losses.translation_ranking(source, target, scale=10.0, margin=0.3)
+    assert masked < plain
+
+
+def test_ranking_of_identical_vectors_is_the_log_of_the_batch():
+    vectors = unit(1, 5, 0).expand(6, 5)
+    loss = losses.translation_ranking(vectors, vectors, scale=3.0, margin=0.0)
+    assert loss.item() == pytest.approx(math.log(6), abs=1e-5)
+
+
+def test_a_learned_scale_receives_its_gradient():
+    source, target, scale = unit(5, 4, 0), unit(5, 4, 1), torch.tensor(5.0, requires_grad=True)
+    fast = losses.translation_ranking(source, target, scale=scale, margin=0.2)
+    assert_same_forward_and_backward(fast, slow_ranking(source, target, scale, 0.2), [scale, source, target])
+
+
+def test_similarity_equals_the_loops():
+    student, teacher = unit(6, 4, 0), unit(6, 9, 1)
+    fast = losses.similarity_kl(student, teacher, temperature=0.1)
+    slow = torch.tensor(0.0)
+    for i in range(6):
+        others = [j for j in range(6) if j != i]
+        p = torch.stack([(teacher[i] * teacher[j]).sum() / 0.1 for j in others]).softmax(0).detach()
+        q = torch.stack([(student[i] * student[j]).sum() / 0.1 for j in others]).softmax(0)
+        slow = slow + (p * (p.log() - q.log())).sum()
+    assert_same_forward_and_backward(fast, slow / 6, [student])
+
+
+def test_similarity_is_zero_where_student_and_teacher_agree_and_for_a_batch_of_one():
+    vectors = unit(5, 4, 0)
+    assert losses.similarity_kl(vectors, vectors, 0.05).item() == pytest.approx(0, abs=1e-6)
+    assert losses.similarity_kl(vectors[:1], vectors[:1], 0.05).item() == 0
+
+
+def test_cosine_regression_equals_the_loops_and_ignores_the_length_of_the_guess():
+    guess, target = unit(5, 4, 0), unit(5, 4, 1)
+    slow = sum(1 - (g / g.norm() * t / t.norm()).sum() for g, t in zip(guess, target, strict=True)) / 5
+    assert_same_forward_and_backward(losses.cosine_regression(guess, target), slow, [guess])
+    torch.testing.assert_close(losses.cosine_regression(3 * guess, target), slow)
+
+
+def test_squared_regression_equals_the_loops_and_is_twice_the_cosine_one_on_unit_vectors():
+    guess, target = unit(5, 4, 0), unit(5, 4, 1)
+    fast = losses.squared_regression(guess, target)
+    torch.testing.assert_close(fast, 2 * losses.cosine_regression(guess, target))
+    slow = sum(((g - t) ** 2).sum() for g, t in zip(guess, target, strict=True)) / 5
+    assert_same_forward_and_backward(fast, slow, [guess])
