@@ -67,7 +67,7 @@ def batches(lengths: Sequence[int], token_budget: int, max_batch: int = 256) -> 
 
 
 def pad(ids: list[list[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of ids as int64 `ids_BT` filled up with `pad_id` on the right, and their int64 `mask_BT` of ones and zeros."""
+    """Rows of ids as int64 `ids_BT`, filled up with `pad_id` on the right, and their `mask_BT` of ones and zeros."""
     lengths_B = np.array([len(row) for row in ids], dtype=np.int64)
     mask_BT = np.arange(max(lengths_B, default=0))[None, :] < lengths_B[:, None]
     ids_BT = np.full(mask_BT.shape, pad_id, dtype=np.int64)
@@ -104,8 +104,8 @@ class Tokens:
     def from_folder(cls, folder: Path | str, max_tokens: int | None = None, special: bool = True) -> Tokens:
         """The tokenizer of a model folder: `tokenizer.json`, else the `vocab.txt` of a WordPiece.
 
-        With `max_tokens=None` the cut is what `tokenizer.json` says, else there is none. The folder's default prompt and
-        `do_lower_case` are applied. UserError if neither file is there or readable.
+        With `max_tokens=None` the cut is what `tokenizer.json` says, else there is none. The folder's default prompt
+        and `do_lower_case` are applied. UserError if neither file is there or readable.
         """
         folder = Path(folder)
         tokenizer = _read_tokenizer(folder)

