@@ -43,6 +43,7 @@ _DECIDING = (
     "*.model",
 )
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_CHECKOUT = Path(__file__).resolve().parent.parent
 _PACKAGES = (
     "compact-labse",
     "numpy",
@@ -108,19 +109,23 @@ def read_lineage(folder: Path) -> dict[str, Any]:
     path = Path(folder) / LINEAGE
     if not path.exists():
         return {}
-    try:
-        lineage = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it or restore it") from error
+    lineage = _read_json(path)
     if not isinstance(lineage, dict):
         raise UserError(f"{path} should hold a JSON object, got {type(lineage).__name__}")
     return lineage
 
 
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); restore it") from error
+
+
 def _deciding_files(folder: Path) -> list[Path]:
     places = [folder]
     if (folder / "modules.json").is_file():
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        modules = _read_json(folder / "modules.json")
         places += [folder / module["path"] for module in modules if module.get("path")]
     files = {path for place in places for pattern in _DECIDING for path in place.glob(pattern)}
     weights = {path for place in places for path in _weights(place)}
@@ -144,12 +149,11 @@ def _versions() -> dict[str, str]:
 
 def _git_state() -> dict[str, Any] | None:
     """Commit of the checkout that runs, and whether tracked files differ from it; None for an installed wheel."""
-    checkout = Path(__file__).resolve().parent.parent
-    if not (checkout / ".git").exists():
+    if not (_CHECKOUT / ".git").exists():
         return None
     try:
-        commit = _git(checkout, "rev-parse", "HEAD").strip()
-        dirty = bool(_git(checkout, "status", "--porcelain", "--untracked-files=no").strip())
+        commit = _git(_CHECKOUT, "rev-parse", "HEAD").strip()
+        dirty = bool(_git(_CHECKOUT, "status", "--porcelain", "--untracked-files=no").strip())
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "dirty": dirty}
