@@ -46,6 +46,8 @@ class TorchEncoder(Encoder):
         self.module, self.tokens, self.precision = module.to(self.device), tokens, precision
         self.name, self.source = name, source
         self.dim, self.max_tokens = module.dim, tokens.max_tokens
+        if self.device.type != "cpu" or isinstance(module.body, StaticBody):  # each call costs more than its tokens
+            self.token_budget, self.max_batch = 32_768, 2048
 
     @classmethod
     def open(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertModel,
@@ -44,31 +44,42 @@ HIDDEN, FFN, POSITIONS = 16, 32, 48
 
 
 def wordpiece() -> Tokenizer:
-    """A cased WordPiece of about 400 pieces with [CLS] and [SEP]."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """A cased WordPiece of about 500 pieces with [CLS] and [SEP]: every character and word of `TEXT`.
+
+    Written down, not trained: the library's WordPiece trainer gives other pieces at every call.
+    """
+    characters = sorted({c for text in TEXT for c in text if not c.isspace()})
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*names, *characters, *(f"##{c}" for c in characters), *_words(), "##s", "##ing", "##er"]
+    vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(names)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=names, show_progress=False)
-    tokenizer.train_from_iterator(TEXT, trainer)
-    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    ends = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return tokenizer
 
 
 def unigram() -> Tokenizer:
-    """A Unigram of about 400 pieces with XLM-R's special tokens: <s> 0, <pad> 1, </s> 2, <unk> 3."""
-    tokenizer = Tokenizer(models.Unigram())
+    """A Unigram of about 350 pieces with XLM-R's special tokens: <s> 0, <pad> 1, </s> 2, <unk> 3, <mask> 4."""
+    characters = sorted({c for text in TEXT for c in text if not c.isspace()})
+    names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    scores = dict.fromkeys(names, 0.0) | dict.fromkeys(["▁", *characters], -9.0)
+    scores |= {f"▁{word}": -8.0 - place / 100 for place, word in enumerate(_words())}
+    tokenizer = Tokenizer(models.Unigram(list(scores.items()), unk_id=names.index("<unk>")))
+    tokenizer.add_special_tokens(names)
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trainer = trainers.UnigramTrainer(vocab_size=400, special_tokens=names, unk_token="<unk>", show_progress=False)
-    tokenizer.train_from_iterator(TEXT, trainer)
-    ends = [(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")]
+    ends = [(name, names.index(name)) for name in ("<s>", "</s>")]
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     return tokenizer
+
+
+def _words() -> list[str]:
+    return sorted({word for text in TEXT for word in text.split() if word.isalpha()})
 
 
 def write_json(path: Path, content: Any) -> None:
