@@ -30,8 +30,8 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 def source_files() -> set[str]:
     """What the wheel must hold: everything under compact_labse/, and the pipelines under their name there."""
-    ours = {path for path in (ROOT / "compact_labse").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    names = {path.relative_to(ROOT).as_posix() for path in ours}
+    names = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compact_labse").rglob("*") if path.is_file()}
+    names = {name for name in names if not re.search(r"(^|/)(\.|__pycache__/)", name)}
     for kind in KINDS:
         recipes = [path for suffix in ("*.py", "*.yaml") for path in (ROOT / kind).glob(suffix)]
         names |= {f"compact_labse/recipes/{kind}/{path.name}" for path in recipes}
