@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 
 import pytest
+from rich.progress import Progress
 
 from compact_labse import progress
 from compact_labse.progress import say, track
@@ -48,7 +49,12 @@ def test_the_bar_ends_with_an_error(monkeypatch: pytest.MonkeyPatch):
     on_a_terminal(monkeypatch, patience_s=-1.0)
     bars = []
     make = progress._bar
-    monkeypatch.setattr(progress, "_bar", lambda *words: bars.append(make(*words)) or bars[-1])
+
+    def kept(description: str, total: int | None, done: int) -> Progress:
+        bars.append(make(description, total, done))
+        return bars[-1]
+
+    monkeypatch.setattr(progress, "_bar", kept)
 
     def work() -> Iterator[int]:
         yield 1
