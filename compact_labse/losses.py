@@ -31,9 +31,7 @@ def similarity_kl(student_BD: Tensor, target_BE: Tensor, temperature: float) -> 
         return student_BD.sum() * 0.0
     student_BB = _without_diagonal(_products(student_BD, student_BD)) / temperature
     teacher_BB = _without_diagonal(_products(target_BE, target_BE)) / temperature
-    return F.kl_div(
-        student_BB.log_softmax(-1), teacher_BB.log_softmax(-1), reduction="batchmean", log_target=True
-    )
+    return F.kl_div(student_BB.log_softmax(-1), teacher_BB.log_softmax(-1), reduction="batchmean", log_target=True)
 
 
 def translation_ranking(

@@ -87,10 +87,3 @@ def grouped(classes_N: np.ndarray) -> dict[int, np.ndarray]:
     order_N = np.argsort(classes_N, kind="stable")
     values, starts = np.unique(classes_N[order_N], return_index=True)
     return dict(zip(values.tolist(), np.split(order_N, starts[1:]), strict=True))
-
-
-def shares(sizes: dict[int, float], temperature: float) -> dict[int, float]:
-    """Share of each class from its size: proportional at temperature 1, equal as the temperature grows."""
-    raised = {name: size ** (1 / temperature) for name, size in sizes.items()}
-    total = sum(raised.values())
-    return {name: value / total for name, value in raised.items()}

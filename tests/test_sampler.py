@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compact_labse.errors import UserError
-from compact_labse.sampler import Sampler, grouped, shares
+from compact_labse.sampler import Sampler, grouped
 
 GROUPS = [np.arange(0, 50), np.arange(50, 57), np.arange(57, 200)]
 SHARES = np.array([0.5, 0.07, 0.43])
@@ -40,11 +40,9 @@ def test_a_step_gives_the_same_rows_in_any_order_of_asking():
     assert Sampler(GROUPS, SHARES, batch=5, seed=2).rows(0).tolist() != expected[0]
 
 
-def test_grouped_and_shares():
+def test_grouped_gives_the_rows_of_each_class():
     found = grouped(np.array([2, 0, 2, 5]))
     assert {k: v.tolist() for k, v in found.items()} == {0: [1], 2: [0, 2], 5: [3]}
-    assert shares({0: 100, 1: 400}, 1)[1] == pytest.approx(0.8)
-    assert shares({0: 100, 1: 400}, 2)[1] == pytest.approx(2 / 3)
 
 
 def test_an_empty_group_is_a_user_error():

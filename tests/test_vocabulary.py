@@ -45,7 +45,9 @@ def test_pieces_as_text_tell_where_words_start():
     tokenizer = train_vocabulary(TEXTS, VocabularyConfig(kind="wordpiece", size=200))
     texts = piece_texts(tokenizer)
     assert texts[:5] == [""] * 5
-    assert all(text.startswith(" ") != tokenizer.id_to_token(i).startswith("##") for i, text in enumerate(texts) if text)
+    assert all(
+        text.startswith(" ") != tokenizer.id_to_token(i).startswith("##") for i, text in enumerate(texts) if text
+    )
 
 
 def test_text_without_characters_and_unknown_kinds_are_user_errors():

@@ -1,0 +1,82 @@
+"""`compact-labse distill`: train a small student from a teacher and text."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+from compact_labse.errors import UserError, require
+from compact_labse.pipelines import load_pipeline
+from compact_labse.progress import say
+
+LISTS = ("--data", "--corpus.columns", "--corpus.avoid")
+
+DESCRIPTION = """Train a small student from a teacher and sentence pairs.
+
+example:
+  compact-labse distill --teacher minilm --data pairs/ --out student --loop.steps 2000
+
+`pairs/` holds files such as en-de.tsv.gz (English<TAB>German). An interrupted run goes on when the same command is
+given again. Settings can also come from YAML files, later ones winning over earlier ones, and options over files:
+  compact-labse distill --config distill/static.yaml --data pairs/ --out student --batch 4096
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command with its own words; returns the exit code."""
+    for library in ("jsonargparse", "torch", "transformers", "safetensors"):
+        require(library, "train")
+    pipeline = load_pipeline("distill", "student")
+    config = read_config(list(words), pipeline.DistillConfig)
+    try:
+        pipeline.run(config)
+    except KeyboardInterrupt:
+        say("interrupted; give the same command again to go on from here")
+        raise
+    return 0
+
+
+def read_config(words: list[str], kind: type) -> Any:
+    """The configuration that the words describe; a mistake in them is a UserError of one sentence.
+
+    `--help` and `--print_config` print and exit.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="compact-labse distill",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
+    parser.add_class_arguments(kind)
+    try:
+        parsed = parser.parse_args(_lists_joined(words))
+        settings = parser.instantiate(parsed).as_dict()
+    except argparse.ArgumentError as error:
+        raise UserError(_one_sentence(error)) from error
+    settings.pop("config")
+    return kind(**settings)
+
+
+def _lists_joined(words: list[str]) -> list[str]:
+    """`--data a b` as the one list that jsonargparse reads."""
+    joined: list[str] = []
+    place = 0
+    while place < len(words):
+        word, place = words[place], place + 1
+        joined.append(word)
+        if word not in LISTS:
+            continue
+        values = list(takewhile(lambda value: not value.startswith("--"), words[place:]))
+        place += len(values)
+        joined.append(json.dumps(values))
+    return joined
+
+
+def _one_sentence(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,237 @@
+"""Distillation as a task of the training loop: batches of pairs, objectives, held-out retrieval.
+
+Shapes: B pairs of a batch, K tokens of a batch (both sides), D student dimension, E teacher dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compact_labse import losses
+from compact_labse.corpus.sampling import temperature_weights
+from compact_labse.errors import UserError
+from compact_labse.gather import CorpusConfig
+from compact_labse.pairs import Pairs
+from compact_labse.sampler import Sampler, grouped
+from compact_labse.shards import Ragged, joined
+from compact_labse.students import StaticStudent, TransformerStudent
+
+EVALUATION_TEXTS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectivesConfig:
+    """What the student learns, as a weighted sum; an objective of weight 0 is not computed.
+
+    Args:
+        regression: Weight of: both sides of a pair get the teacher's vector of the source side.
+        regression_kind: "cosine" (1 - cosine) or "mse" (squared distance).
+        similarity: Weight of: sentences are similar to the others of the batch as the teacher says (KL).
+        similarity_temperature: Softmax temperature of those similarities.
+        ranking: Weight of: each sentence finds its translation among the batch's, both ways, with a margin.
+        scale: Factor of the cosines in the ranking; with `learn_scale` only where it starts.
+        learn_scale: Let training change the scale.
+        margin: What the true pair's cosine must be better by.
+        targets: "cached" computes the teacher's vectors once, on disk; "live" in every step.
+        max_targets: Only so many source sentences get a teacher's vector (chosen by hash); the others only rank.
+        teacher_bf16: Run the teacher in bfloat16: about three times as fast, cosine 0.9999.
+    """
+
+    regression: float = 1.0
+    regression_kind: Literal["cosine", "mse"] = "cosine"
+    similarity: float = 0.0
+    similarity_temperature: float = 0.05
+    ranking: float = 1.0
+    scale: float = 20.0
+    learn_scale: bool = False
+    margin: float = 0.1
+    targets: Literal["cached", "live"] = "cached"
+    max_targets: int | None = None
+    teacher_bf16: bool = True
+
+    def __post_init__(self) -> None:
+        weights = {name: getattr(self, name) for name in ("regression", "similarity", "ranking")}
+        if min(weights.values()) < 0 or not any(weights.values()):
+            raise UserError(f"objectives need weights of at least 0 and one above 0, got {weights}")
+        if self.scale <= 0 or self.similarity_temperature <= 0:
+            raise UserError("objectives.scale and objectives.similarity_temperature must be positive")
+        if self.regression_kind not in ("cosine", "mse"):
+            raise UserError(f"objectives.regression_kind is {self.regression_kind!r}; known: cosine, mse")
+        if self.targets not in ("cached", "live"):
+            raise UserError(f"objectives.targets is {self.targets!r}; known: cached, live")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any objective looks at the teacher's vectors."""
+        return bool(self.regression or self.similarity)
+
+
+class Targets(Protocol):
+    """Teacher vectors of source texts by their number."""
+
+    dim: int
+
+    def vectors(self, unique_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`[B, E]`, and a mask `[B]` of those that exist."""
+
+
+class Batch(NamedTuple):
+    """Both sides of B pairs, sources first: ids `[K]`, starts `[2B + 1]`; text keys `[B]`; targets `[B, E]`."""
+
+    ids_K: Tensor
+    offsets: Tensor
+    source_key_B: Tensor
+    target_key_B: Tensor
+    target_BE: Tensor | None
+    found_B: Tensor | None
+
+
+class Objectives(nn.Module):
+    """A student with what is needed to train it and not saved with it: projection to the teacher's width, scale."""
+
+    def __init__(
+        self, student: StaticStudent | TransformerStudent, config: ObjectivesConfig, teacher_dim: int | None
+    ) -> None:
+        super().__init__()
+        self.student, self.config = student, config
+        self.projection: nn.Module = nn.Identity()
+        if config.regression and teacher_dim not in (None, student.dim):
+            self.projection = nn.Linear(student.dim, int(teacher_dim or 0), bias=False)
+            nn.init.orthogonal_(self.projection.weight)
+        self.log_scale = nn.Parameter(torch.tensor(config.scale).log(), requires_grad=config.learn_scale)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and each objective by name before weighting."""
+        vectors_2BD = self.student(batch.ids_K, batch.offsets)
+        source_BD, target_BD = vectors_2BD.chunk(2)
+        named = {}
+        if self.config.ranking:
+            named["ranking"] = losses.translation_ranking(
+                source_BD,
+                target_BD,
+                scale=self.log_scale.exp(),
+                margin=self.config.margin,
+                same_BB=losses.same_meaning(batch.source_key_B, batch.target_key_B),
+            )
+        if self.config.needs_teacher:
+            named |= self._from_teacher(source_BD, target_BD, batch)
+        weighted = [getattr(self.config, name) * value for name, value in named.items()]
+        return torch.stack(weighted).sum(), named
+
+    def _from_teacher(self, source_BD: Tensor, target_BD: Tensor, batch: Batch) -> dict[str, Tensor]:
+        assert batch.target_BE is not None
+        assert batch.found_B is not None
+        sides, teacher_BE = (source_BD, target_BD), batch.target_BE
+        if not batch.found_B.all():
+            sides, teacher_BE = (source_BD[batch.found_B], target_BD[batch.found_B]), teacher_BE[batch.found_B]
+        if not len(teacher_BE):
+            nothing = source_BD.sum() * 0.0
+            return {name: nothing for name in ("regression", "similarity") if getattr(self.config, name)}
+        named = {}
+        if self.config.regression:
+            cosine = self.config.regression_kind == "cosine"
+            loss = losses.cosine_regression if cosine else losses.squared_regression
+            named["regression"] = loss(self.projection(torch.cat(sides)), torch.cat([teacher_BE, teacher_BE]))
+        if self.config.similarity:
+            one, other = (losses.similarity_kl(s, teacher_BE, self.config.similarity_temperature) for s in sides)
+            named["similarity"] = (one + other) / 2
+        return named
+
+
+class Distillation:
+    """The training loop's task: a student, its corpus, its targets."""
+
+    def __init__(
+        self,
+        module: Objectives,
+        pairs: Pairs,
+        tokens: Path,
+        *,
+        sampler: Sampler,
+        targets: Targets | None,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.module, self.pairs, self.targets, self.seed, self.device = module, pairs, targets, seed, device
+        self.student = module.student
+        names = {id(p): name for name, p in module.named_parameters()}
+        self.tables = tuple(names[id(p)] for p in self.student.table_parameters())
+        self._source, self._target = (Ragged(tokens, f"{side}_ids", "uint32") for side in ("source", "target"))
+        self._sampler = sampler
+
+    def batch(self, number: int) -> Batch:
+        """The batch of that number, on the device."""
+        rows_B = self._sampler.rows(number)
+        ids, offsets = joined([self._source.take(rows_B), self._target.take(rows_B)])
+        ids, offsets = self.student.augment(ids, offsets, np.random.default_rng([self.seed, 3, number]))
+        target, found = (None, None)
+        if self.targets is not None:
+            target, found = map(self._on_device, self.targets.vectors(np.asarray(self.pairs.unique[rows_B])))
+        return Batch(
+            self._on_device(ids.astype(np.int64)),
+            self._on_device(offsets.astype(np.int64)),
+            self._on_device(self.pairs.source_key[rows_B].view(np.int64)),
+            self._on_device(self.pairs.target_key[rows_B].view(np.int64)),
+            target,
+            found,
+        )
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum and the objectives by name."""
+        return self.module(batch)
+
+    def evaluate(self) -> dict[str, float]:
+        """Accuracy of finding the source among the held-out sources of its language, per language; "score" is the mean.
+
+        Empty when nothing was held out.
+        """
+        rows_N = np.asarray(self.pairs.heldout_rows)
+        languages = grouped(self.pairs.language[rows_N]) if len(rows_N) else {}
+        found = {
+            self.pairs.languages[k]: self._accuracy(rows_N[rows]) for k, rows in languages.items() if len(rows) > 1
+        }
+        return {**found, "score": float(np.mean(list(found.values())))} if found else {}
+
+    def _accuracy(self, rows_N: np.ndarray) -> float:
+        source_ND, target_ND = (self._encode(store, rows_N) for store in (self._source, self._target))
+        nearest_N = (target_ND @ source_ND.T).argmax(1).cpu().numpy()
+        return float((nearest_N == np.arange(len(rows_N))).mean())
+
+    def _encode(self, store: Ragged, rows_N: np.ndarray) -> Tensor:
+        parts = np.split(rows_N, range(EVALUATION_TEXTS, len(rows_N), EVALUATION_TEXTS))
+        return torch.cat([self.student(*self._tensors(*store.take(rows))) for rows in parts])
+
+    def _tensors(self, ids: np.ndarray, offsets: np.ndarray) -> tuple[Tensor, Tensor]:
+        return self._on_device(ids.astype(np.int64)), self._on_device(offsets)
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
+
+
+def corpus_sampler(pairs: Pairs, files: list[str], config: CorpusConfig, batch: int, seed: int) -> Sampler:
+    """Batches of training pairs: languages by temperature, and within a language the files by their weights."""
+    weight_F = np.array([config.weight_of(file) for file in files])
+    weight_N = weight_F[pairs.origin[pairs.train_rows]]
+    language_N = np.asarray(pairs.language[pairs.train_rows]).astype(np.int64)
+    values, kind_N = np.unique(weight_N, return_inverse=True)
+    classes = grouped(language_N * len(values) + kind_N)
+    classes = {number: rows for number, rows in classes.items() if values[number % len(values)] > 0}
+    if not classes:
+        raise UserError("corpus.weights leave nothing to train on: every file has weight 0")
+    sizes: dict[str, float] = {}
+    weighted = {number: len(rows) * values[number % len(values)] for number, rows in classes.items()}
+    for number, size in weighted.items():
+        name = pairs.languages[number // len(values)]
+        sizes[name] = sizes.get(name, 0) + size
+    share = temperature_weights({name: max(1, round(size)) for name, size in sizes.items()}, config.temperature)
+    shares = [
+        share[pairs.languages[number // len(values)]] * size / sizes[pairs.languages[number // len(values)]]
+        for number, size in weighted.items()
+    ]
+    return Sampler([pairs.train_rows[rows] for rows in classes.values()], np.array(shares), batch, seed)

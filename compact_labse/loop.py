@@ -1,0 +1,277 @@
+"""The one training loop: accumulation, bf16, schedule, evaluation, early stopping, logs, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from compact_labse.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
+from compact_labse.errors import UserError
+from compact_labse.optimizer import Optimizer, OptimizerConfig
+from compact_labse.progress import say
+from compact_labse.runlog import RunLog
+from compact_labse.stages import hash_of
+
+# Settings that change when a run stops or what it prints, not what it computes: a resumed run may change them.
+_FREE = ("max_minutes", "checkpoint_minutes", "checkpoint_every", "log_every", "say_every_s", "tensorboard")
+PROBE_STEPS = 8
+PROBE_SHARE = 0.8  # the rest is for the optimizer, evaluations and checkpoints
+
+
+class Task(Protocol):
+    """What the loop trains: a module, its data, its objectives and its evaluation."""
+
+    module: nn.Module
+    tables: tuple[str, ...]
+
+    def batch(self, number: int) -> Any:
+        """The batch of that number: a pure function, called ahead of time in another thread."""
+
+    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum to minimise, and the unweighted objectives by name."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out metrics; "score" decides which weights are kept (larger is better). Empty if there is no data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long to train, and what to keep on the way.
+
+    Args:
+        steps: Changes of the weights. If None, as many as fit in `max_minutes`, by a short trial on this machine.
+        max_minutes: Stop after this long (also across interruptions). The schedule goes by steps.
+        accumulation: Batches per step.
+        bf16: Compute in bfloat16 where torch's autocast does.
+        device: "cpu", "cuda", or "auto".
+        seed: Decides the order of the data, the first weights and dropout.
+        eval_every: Steps between evaluations on held-out pairs. 0: only at the end.
+        patience: Stop after so many evaluations without a better score. 0: never.
+        checkpoint_minutes: Minutes between checkpoints.
+        checkpoint_every: Steps between checkpoints, besides those by time. 0: none.
+        log_every: Steps between lines of the JSONL and TensorBoard logs.
+        say_every_s: Seconds between lines on stderr where it is no terminal.
+        tensorboard: Write TensorBoard events.
+    """
+
+    steps: int | None = 10_000
+    max_minutes: float | None = None
+    accumulation: int = 1
+    bf16: bool = True
+    device: str = "auto"
+    seed: int = 0
+    eval_every: int = 500
+    patience: int = 0
+    checkpoint_minutes: float = 5.0
+    checkpoint_every: int = 0
+    log_every: int = 20
+    say_every_s: float = 10.0
+    tensorboard: bool = True
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.max_minutes is None:
+            raise UserError("how long to train is missing: give loop.steps or loop.max_minutes")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"loop.steps must be at least 1, got {self.steps}")
+        if self.max_minutes is not None and self.max_minutes <= 0:
+            raise UserError(f"loop.max_minutes must be positive, got {self.max_minutes}")
+        if self.accumulation < 1 or self.log_every < 1:
+            raise UserError("loop.accumulation and loop.log_every must be at least 1")
+        if min(self.eval_every, self.patience, self.checkpoint_every, self.checkpoint_minutes) < 0:
+            raise UserError("loop.eval_every, patience, checkpoint_every and checkpoint_minutes must not be negative")
+
+    def torch_device(self) -> torch.device:
+        """The device that `device` means here; UserError when it is not there."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"loop.device is {self.device!r}, which is not usable here; try cpu") from error
+        return torch.device(self.device)
+
+
+def train(task: Task, config: LoopConfig, folder: Path, key: str = "") -> Progress:
+    """Train `task.module` until the steps are done, the time is up or patience ends; leaves the best weights in it.
+
+    Checkpoints and logs go to `folder`. If it holds the checkpoint of an interrupted run with the same settings and
+    the same `key` (what the data and the model depend on), training goes on from there and ends with the same weights
+    as without the interruption. Ctrl-C saves a checkpoint, then raises KeyboardInterrupt.
+    """
+    return _Run(task, config, Path(folder), key).until_done()
+
+
+class _Run:
+    def __init__(self, task: Task, config: LoopConfig, folder: Path, key: str) -> None:
+        self.task, self.config, self.folder = task, config, folder
+        free = {name: value for name, value in asdict(config).items() if name not in _FREE}
+        self.key = hash_of({"loop": free, "task": key})
+        self.device = config.torch_device()
+        task.module.to(self.device)
+        found = load_checkpoint(folder, task.module, self.key)
+        self.progress = found[0] if found else Progress()
+        self.steps = config.steps or self.progress.extra.get("steps") or self._fitting_steps()
+        self.progress.extra["steps"] = self.steps
+        self.optimizer = Optimizer(task.module, task.tables, self.steps, config.optimizer)
+        if found:
+            self.optimizer.restore(found[1])
+        self._sums: dict[str, Tensor] = {}
+        self._loss: float | None = None
+        self._saved = self._started = time.monotonic()
+        self._before, self._first = self.progress.seconds, self.progress.step
+
+    def until_done(self) -> Progress:
+        progress, config = self.progress, self.config
+        if progress.finished and not (progress.finished == "time" and self._time_left()):
+            say(f"training: already finished at step {progress.step}")
+            return self._with_best()
+        progress.finished = ""
+        if self._first:
+            say(f"training: going on from step {self._first} of {self.steps}")
+        log = RunLog(self.folder, self._first, self.steps, every_s=config.say_every_s, tensorboard=config.tensorboard)
+        with log, _signals() as stop, _ahead(self.task, self._first * config.accumulation) as batches:
+            while not progress.finished:
+                self._step(batches, log)
+                self._after_step(log, stop)
+        return self._with_best()
+
+    def _step(self, batches: Iterator[Any], log: RunLog) -> None:
+        self.task.module.train()
+        for _ in range(self.config.accumulation):
+            total, named = self._losses(next(batches))
+            (total / self.config.accumulation).backward()
+            for name, value in {"loss": total, **named}.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value.detach() / self.config.accumulation
+        share, norm = self.optimizer.step(self.progress.step)
+        if not math.isfinite(norm):
+            raise UserError(f"the gradient is not finite at step {self.progress.step + 1}: lower the learning rates")
+        self.progress.step += 1
+        step = self.progress.step
+        self.progress.seconds = self._before + time.monotonic() - self._started
+        if step % self.config.log_every == 0 or step == self.steps:
+            self._log(log, share, norm)
+        log.advance(step, self._loss, self._pace(), self.progress.best_score)
+
+    def _losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            return self.task.losses(batch)
+
+    def _log(self, log: RunLog, share: float, norm: float) -> None:
+        # Counted from the last multiple, so that a resumed run logs what an uninterrupted one does.
+        count = self.progress.step % self.config.log_every or self.config.log_every
+        means = {name: float(value) / count for name, value in self._sums.items()}
+        self._sums, self._loss = {}, means["loss"]
+        rates = {"lr": share * self.config.optimizer.lr, "gradient_norm": norm, "seconds": self.progress.seconds}
+        log.write(self.progress.step, means | rates)
+
+    def _after_step(self, log: RunLog, stop: threading.Event) -> None:
+        progress, config = self.progress, self.config
+        if progress.step == self.steps:
+            progress.finished = "steps"
+        elif not self._time_left():
+            progress.finished = "time"
+        if progress.finished or (config.eval_every and progress.step % config.eval_every == 0):
+            self._evaluate(log)
+        minutes = (time.monotonic() - self._saved) / 60
+        often = config.checkpoint_every and progress.step % config.checkpoint_every == 0
+        if progress.finished or often or minutes >= config.checkpoint_minutes or stop.is_set():
+            self._save()
+        if stop.is_set() and not progress.finished:
+            raise KeyboardInterrupt
+
+    def _evaluate(self, log: RunLog) -> None:
+        self.task.module.eval()
+        with torch.no_grad():
+            metrics = self.task.evaluate()
+        if not metrics:
+            return
+        progress, score = self.progress, metrics["score"]
+        log.evaluated(progress.step, metrics)
+        if progress.best_score is None or score > progress.best_score:
+            progress.best_score, progress.best_step = score, progress.step
+            progress.extra["worse"] = 0
+            save_best(self.folder, self.task.module)
+            return
+        progress.extra["worse"] += 1
+        if self.config.patience and progress.extra["worse"] >= self.config.patience:
+            progress.finished = progress.finished or "patience"
+
+    def _save(self) -> None:
+        save_checkpoint(self.folder, self.task.module, self.optimizer.tensors(), self.progress, self.key)
+        self._saved = time.monotonic()
+
+    def _with_best(self) -> Progress:
+        if self.progress.best_score is not None and load_best(self.folder, self.task.module):
+            say(f"training: keeping step {self.progress.best_step}, score {self.progress.best_score:.4f}")
+        return self.progress
+
+    def _time_left(self) -> bool:
+        return self.config.max_minutes is None or self.progress.seconds < 60 * self.config.max_minutes
+
+    def _pace(self) -> float:
+        return (time.monotonic() - self._started) / max(1, self.progress.step - self._first)
+
+    def _fitting_steps(self) -> int:
+        """How many steps fit in the time, from a few trial batches that change no weight."""
+        assert self.config.max_minutes is not None
+        random = torch.get_rng_state()
+        self.task.module.train()
+        for number in range(PROBE_STEPS + 1):
+            if number == 1:  # the first one warms caches
+                started = time.monotonic()
+            self._losses(self.task.batch(number))[0].backward()
+        pace = self.config.accumulation * (time.monotonic() - started) / PROBE_STEPS
+        for parameter in self.task.module.parameters():
+            parameter.grad = None
+        torch.set_rng_state(random)
+        return max(1, int(PROBE_SHARE * 60 * self.config.max_minutes / pace))
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second Ctrl-C interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say("stopping after this step; a checkpoint is being saved")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _ahead(task: Task, first: int) -> Iterator[Iterator[Any]]:
+    """The task's batches from number `first`, each prepared while the one before it is trained on."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def batches() -> Iterator[Any]:
+            number, coming = first, pool.submit(task.batch, first)
+            while True:
+                ready = coming.result()
+                number += 1
+                coming = pool.submit(task.batch, number)
+                yield ready
+
+        yield batches()

@@ -1,0 +1,133 @@
+"""AdamW with a learning-rate schedule, for models in which one large table dwarfs everything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from compact_labse.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How weights are changed.
+
+    Args:
+        lr: Highest learning rate of layers, projections and scales.
+        table_lr: Highest learning rate of tables of token vectors.
+        weight_decay: Decoupled weight decay of matrices that are not tables.
+        warmup: Steps of linear rise, or the share of all steps if below 1.
+        decay: "linear" or "cosine" down to `final` x the highest rate, or "none".
+        final: Share of the highest learning rate at the last step.
+        clip: Longest gradient (2-norm); longer ones are shortened. 0 leaves them.
+        betas: Adam's memory of the gradient and of its square.
+    """
+
+    lr: float = 5e-4
+    table_lr: float = 5e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    decay: Literal["linear", "cosine", "none"] = "linear"
+    final: float = 0.02
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.table_lr <= 0:
+            raise UserError(f"learning rates must be positive, got lr {self.lr} and table_lr {self.table_lr}")
+        if self.warmup < 0 or self.clip < 0 or self.weight_decay < 0:
+            raise UserError("warmup, clip and weight_decay must not be negative")
+        if self.decay not in ("linear", "cosine", "none"):
+            raise UserError(f"optimizer.decay is {self.decay!r}; known: linear, cosine, none")
+        if not 0 <= self.final <= 1:
+            raise UserError(f"optimizer.final is a share of the learning rate, between 0 and 1; got {self.final}")
+
+
+def rate(step: int, steps: int, config: OptimizerConfig) -> float:
+    """The learning rate of `step` (0-based, of `steps`) as a share of the highest."""
+    warmup = config.warmup * steps if config.warmup < 1 else config.warmup
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    left = 1 - min(1.0, (step - warmup) / max(1.0, steps - warmup))
+    if config.decay == "linear":
+        return config.final + (1 - config.final) * left
+    if config.decay == "cosine":
+        return config.final + (1 - config.final) * (1 - math.cos(math.pi * left)) / 2
+    return 1.0
+
+
+class Optimizer:
+    """Fused AdamW over tables (the parameters of those names, dense or with sparse gradients) and everything else.
+
+    A sparse gradient is spread into one lasting buffer as large as its table, cleared row by row afterwards: measured
+    on two cores with 100,000 x 256, this and the fused dense step cost a third of a lazy update of the touched rows,
+    and it is AdamW itself.
+    """
+
+    def __init__(self, module: nn.Module, tables: Iterable[str], steps: int, config: OptimizerConfig) -> None:
+        self.config, self.steps = config, steps
+        tables = set(tables)
+        named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        groups = [
+            ([p for name, p in named.items() if name in tables], config.table_lr, 0.0),
+            ([p for name, p in named.items() if name not in tables and p.ndim > 1], config.lr, config.weight_decay),
+            ([p for name, p in named.items() if name not in tables and p.ndim <= 1], config.lr, 0.0),
+        ]
+        self._names = {p: name for name, p in named.items()}
+        self._groups = [{"params": ps, "lr": lr, "top": lr, "weight_decay": wd} for ps, lr, wd in groups if ps]
+        self.adam = torch.optim.AdamW(self._groups, betas=config.betas, fused=True)
+        self._buffers: dict[nn.Parameter, Tensor] = {}
+
+    def step(self, number: int) -> tuple[float, float]:
+        """Change the weights by their gradients at step `number`; gives the learning-rate share and gradient norm."""
+        touched = self._spread()
+        share = rate(number, self.steps, self.config)
+        for group in self.adam.param_groups:
+            group["lr"] = group["top"] * share
+        norm = self._clip()
+        self.adam.step()
+        for parameter, rows in touched:
+            self._buffers[parameter].index_fill_(0, rows, 0.0)
+        for parameter in self._names:
+            parameter.grad = None
+        return share, norm
+
+    def _spread(self) -> list[tuple[nn.Parameter, Tensor]]:
+        touched = []
+        for parameter in self._names:
+            gradient = parameter.grad
+            if gradient is None or not gradient.is_sparse:
+                continue
+            if parameter not in self._buffers:
+                self._buffers[parameter] = torch.zeros_like(parameter)
+            buffer = self._buffers[parameter]
+            rows, values = gradient._indices()[0], gradient._values()
+            buffer.index_add_(0, rows, values)
+            parameter.grad = buffer
+            touched.append((parameter, rows))
+        return touched
+
+    def _clip(self) -> float:
+        gradients = [p.grad for p in self._names if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.config.clip and norm > self.config.clip:
+            torch._foreach_mul_(gradients, self.config.clip / (norm + 1e-6))
+        return float(norm)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Adam's memory by parameter name, as a checkpoint stores it."""
+        return {
+            f"{key}/{self._names[p]}": value for p, memory in self.adam.state.items() for key, value in memory.items()
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+        by_name = {name: p for p, name in self._names.items()}
+        for key, value in tensors.items():
+            kind, name = key.split("/", 1)
+            self.adam.state[by_name[name]][kind] = value.to(by_name[name].device)

@@ -1,0 +1,63 @@
+"""The shape of a student."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compact_labse.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    """Shape of a student: a bag of tokens ("static"), or a transformer that is BERT- or ELECTRA-shaped.
+
+    Args:
+        kind: "static" (mean of token vectors), "bert", or "electra" (BERT with a table narrower than the model).
+        dim: Width of the vectors; for a transformer its hidden size.
+        layers: Transformer layers.
+        heads: Attention heads; must divide `dim`.
+        ffn: Width of the feed-forward layers; 4 x dim unless given.
+        embedding: Width of the table of an ELECTRA-shaped student.
+        max_tokens: Longest text in tokens, special tokens included; longer ones are cut. Static students read all,
+            and only train on the first `max_tokens`.
+        dropout: Share of activations that is dropped while training.
+        start: Where the first weights come from: "random", "teacher" (layers and token vectors of the teacher; for a
+            static student the teacher's vectors of the pieces, reduced by PCA), or the folder of a trained static
+            student, whose table is copied while the layers start as the identity.
+    """
+
+    kind: Literal["static", "bert", "electra"] = "static"
+    dim: int = 256
+    layers: int = 3
+    heads: int = 4
+    ffn: int | None = None
+    embedding: int = 128
+    max_tokens: int = 128
+    dropout: float = 0.0
+    start: str = "random"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("static", "bert", "electra"):
+            raise UserError(f"student.kind is {self.kind!r}; known: static, bert, electra")
+        for name in ("dim", "layers", "heads", "embedding"):
+            if getattr(self, name) < 1:
+                raise UserError(f"student.{name} must be at least 1, got {getattr(self, name)}")
+        if self.kind != "static" and self.dim % self.heads:
+            raise UserError(f"student.heads ({self.heads}) must divide student.dim ({self.dim})")
+        if self.ffn is not None and self.ffn < 1:
+            raise UserError(f"student.ffn must be at least 1, got {self.ffn}")
+        if self.max_tokens < 4:
+            raise UserError(f"student.max_tokens must be at least 4, got {self.max_tokens}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"student.dropout must be in [0, 1), got {self.dropout}")
+
+    @property
+    def special(self) -> bool:
+        """Whether texts get the special tokens [CLS] and [SEP]."""
+        return self.kind != "static"
+
+    @property
+    def ffn_width(self) -> int:
+        """The width of the feed-forward layers."""
+        return self.ffn or 4 * self.dim

@@ -1,0 +1,53 @@
+"""A bag of tokens: a text's vector is the mean of its tokens' vectors.
+
+Shapes: V vocabulary, U distinct tokens of a batch, K tokens of a batch, B texts, D dimension.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compact_labse.students.config import StudentConfig
+
+ROWS_AT_ONCE = 16_384
+
+
+class StaticStudent(nn.Module):
+    """A table of token vectors; forward gives the unit-norm mean over each text's tokens.
+
+    Subclasses may compute the rows in another way while training (`rows`), or damage the input on purpose (`augment`);
+    what is saved is `table()`.
+    """
+
+    def __init__(self, config: StudentConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.dim = config, vocab_size, config.dim
+        self.weight = nn.Parameter(torch.empty(vocab_size, config.dim).normal_(std=config.dim**-0.5))
+
+    def rows(self, ids_U: Tensor) -> Tensor:
+        """Vectors of the tokens `ids_U` (each at most once), `[U, D]`, with gradient."""
+        # Sparse: the gradient of a batch touches a fraction of the table, and a dense one is as large as the table.
+        return F.embedding(ids_U, self.weight, sparse=True)
+
+    def augment(self, ids_K: np.ndarray, offsets_B1: np.ndarray, random: np.random.Generator) -> tuple:
+        """Called on each training batch before forward; gives the ids and offsets to train on instead."""
+        return ids_K, offsets_B1
+
+    def table_parameters(self) -> list[nn.Parameter]:
+        """The parameters that get the learning rate of tables."""
+        return [self.weight]
+
+    @torch.no_grad()
+    def table(self) -> Tensor:
+        """The whole table as it is saved, `[V, D]`."""
+        ids_V = torch.arange(self.vocab_size, device=self.weight.device)
+        return torch.cat([self.rows(ids) for ids in ids_V.split(ROWS_AT_ONCE)])
+
+    def forward(self, ids_K: Tensor, offsets_B1: Tensor) -> Tensor:
+        """Unit vectors `[B, D]`; a text without tokens gets the zero vector."""
+        ids_U, place_K = torch.unique(ids_K, return_inverse=True)
+        mean_BD = F.embedding_bag(place_K, self.rows(ids_U), offsets_B1[:-1], mode="mean")
+        return F.normalize(mean_BD, dim=-1)
