@@ -133,6 +133,23 @@ def test_the_old_layout_with_the_transformer_in_a_folder_of_its_own(tmp_path: Pa
     np.testing.assert_array_equal(load(folder).encode(TEXT), load(tiny("minilm")).encode(TEXT))
 
 
+def test_a_sentencepiece_file_in_place_of_a_tokenizer_json(tiny_copy: Make, tmp_path: Path):
+    sentencepiece = pytest.importorskip("sentencepiece", reason="writes the tokenizer to read")
+    folder = tiny_copy("xlmr")
+    (folder / "tokenizer.json").unlink()
+    write_json(folder / "tokenizer_config.json", {"model_max_length": 40})
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT),
+        model_prefix=str(tmp_path / "pieces"),
+        vocab_size=300,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    shutil.copy(tmp_path / "pieces.model", folder / "sentencepiece.bpe.model")
+    assert load(folder).tokens.pad_id == 1
+    assert_same_vectors(folder, TEXT)
+
+
 def test_a_plain_transformers_folder_needs_its_pooling_named(tmp_path: Path, tiny: Make):
     write_transformer(tmp_path / "plain", "bert")
     with pytest.raises(UserError, match=r"has no modules.json, so it does not say how to pool: pass pooling='cls' or"):

@@ -5,24 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import (
-    BertConfig,
-    BertModel,
-    DistilBertConfig,
-    DistilBertModel,
-    ElectraConfig,
-    ElectraModel,
-    MPNetConfig,
-    MPNetModel,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    XLMRobertaConfig,
-    XLMRobertaModel,
-)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 TEXT = [
     "The train to the coast leaves at a quarter past nine.",
@@ -95,38 +83,40 @@ def change_json(path: Path, **changes: Any) -> None:
 
 
 def bert(vocabulary: int) -> PreTrainedModel:
-    return BertModel(BertConfig(vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=FFN, **_COMMON))
+    from transformers import BertConfig, BertModel
+
+    return BertModel(BertConfig(vocab_size=vocabulary, **_COMMON))
 
 
 def electra(vocabulary: int) -> PreTrainedModel:
-    return ElectraModel(
-        ElectraConfig(vocab_size=vocabulary, embedding_size=8, hidden_size=HIDDEN, intermediate_size=FFN, **_COMMON)
-    )
+    from transformers import ElectraConfig, ElectraModel
+
+    return ElectraModel(ElectraConfig(vocab_size=vocabulary, embedding_size=8, **_COMMON))
 
 
 def distilbert(vocabulary: int) -> PreTrainedModel:
-    return DistilBertModel(
-        DistilBertConfig(
-            vocab_size=vocabulary, dim=HIDDEN, hidden_dim=FFN, n_layers=2, n_heads=2,
-            max_position_embeddings=POSITIONS, initializer_range=0.2,
-        )
-    )  # fmt: skip
+    from transformers import DistilBertConfig, DistilBertModel
+
+    sizes = {"dim": HIDDEN, "hidden_dim": FFN, "n_layers": 2, "n_heads": 2, "max_position_embeddings": POSITIONS}
+    return DistilBertModel(DistilBertConfig(vocab_size=vocabulary, initializer_range=0.2, **sizes))
 
 
 def xlmr(vocabulary: int) -> PreTrainedModel:
-    config = XLMRobertaConfig(
-        vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=FFN, type_vocab_size=1,
-        bos_token_id=0, pad_token_id=1, eos_token_id=2, **_COMMON,
-    )  # fmt: skip
-    return XLMRobertaModel(config)
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    return XLMRobertaModel(XLMRobertaConfig(vocab_size=vocabulary, type_vocab_size=1, **ids, **_COMMON))
 
 
 def mpnet(vocabulary: int) -> PreTrainedModel:
-    config = MPNetConfig(vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=FFN, pad_token_id=1, **_COMMON)
-    return MPNetModel(config)
+    from transformers import MPNetConfig, MPNetModel
+
+    return MPNetModel(MPNetConfig(vocab_size=vocabulary, pad_token_id=1, **_COMMON))
 
 
 _COMMON: dict[str, Any] = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": FFN,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "max_position_embeddings": POSITIONS,
@@ -150,6 +140,9 @@ ARCHITECTURES: dict[str, tuple[Callable[[int], PreTrainedModel], Callable[[], To
 
 def write_transformer(folder: Path, architecture: str) -> None:
     """A plain transformers folder: config, weights, tokenizer."""
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
     make, make_tokenizer, names, offset = ARCHITECTURES[architecture]
     tokenizer = make_tokenizer()
     torch.manual_seed(7)
@@ -172,6 +165,7 @@ def write_pooling(folder: Path, mode: str, dim: int = HIDDEN) -> None:
 
 def write_dense(folder: Path, in_dim: int, out_dim: int) -> None:
     """A Dense module with tanh and random weights."""
+    import torch
     from safetensors.torch import save_file
 
     activation = "torch.nn.modules.activation.Tanh"
@@ -208,6 +202,7 @@ def write_sentence_model(folder: Path, architecture: str, *, pooling: str = "mea
 
 def write_static(folder: Path, dim: int = HIDDEN) -> Path:
     """A StaticEmbedding folder with a Unigram tokenizer."""
+    import torch
     from safetensors.torch import save_file
 
     tokenizer = unigram()
