@@ -32,8 +32,13 @@ PROBE_SHARE = 0.8  # the rest is for the optimizer, evaluations and checkpoints
 class Task(Protocol):
     """What the loop trains: a module, its data, its objectives and its evaluation."""
 
-    module: nn.Module
-    tables: tuple[str, ...]
+    @property
+    def module(self) -> nn.Module:
+        """What is trained, saved in checkpoints and moved to the device."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the module's parameters that are tables of token vectors."""
 
     def batch(self, number: int) -> Any:
         """The batch of that number: a pure function, called ahead of time in another thread."""

@@ -122,7 +122,7 @@ class Optimizer:
     def tensors(self) -> dict[str, Tensor]:
         """Adam's memory by parameter name, as a checkpoint stores it."""
         return {
-            f"{key}/{self._names[p]}": value for p, memory in self.adam.state.items() for key, value in memory.items()
+            f"{key}/{name}": value for p, name in self._names.items() for key, value in self.adam.state[p].items()
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class VocabularyConfig:
         split_digits: Cut numbers into digits.
         split_punctuation: Cut punctuation from words.
         longest_piece: Characters of the longest Unigram piece.
+        coverage: Share of the corpus's characters that get pieces; the rarest characters beyond it become unknown.
         texts: How many texts of the corpus are read to train it, languages sampled with `temperature`.
         temperature: 1 samples languages by their size, larger values more evenly.
     """
@@ -38,6 +40,7 @@ class VocabularyConfig:
     split_digits: bool = True
     split_punctuation: bool = True
     longest_piece: int = 16
+    coverage: float = 0.9998
     texts: int = 1_000_000
     temperature: float = 2.0
 
@@ -48,8 +51,10 @@ class VocabularyConfig:
             raise UserError(f"vocabulary.size must be at least 100, got {self.size}")
         if self.texts < 1 or self.longest_piece < 1:
             raise UserError("vocabulary.texts and vocabulary.longest_piece must be at least 1")
-        if self.temperature <= 0:
-            raise UserError(f"vocabulary.temperature must be positive, got {self.temperature}")
+        if not self.temperature >= 1:
+            raise UserError(f"vocabulary.temperature must be at least 1, got {self.temperature}")
+        if not 0 < self.coverage <= 1:
+            raise UserError(f"vocabulary.coverage is a share above 0 and up to 1, got {self.coverage}")
 
 
 def train_vocabulary(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer:
@@ -60,13 +65,29 @@ def train_vocabulary(texts: Iterable[str], config: VocabularyConfig) -> Tokenize
     """
     tokenizer, trainer = _wordpiece(config) if config.kind == "wordpiece" else _unigram(config)
     tokenizer.normalizer = _normalizer(config)
+    # Unigram must give each character a piece: thousands of Han characters that occur once would fill the vocabulary.
+    normalised = [tokenizer.normalizer.normalize_str(text) for text in texts]
+    rare = rare_characters(normalised, config.coverage)
     try:
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator((text.translate(rare) for text in normalised), trainer)
     except Exception as error:  # the library raises bare Exception
         raise UserError(f"no vocabulary could be trained on this text: {error}") from error
     if not any(piece.strip("▁ ") for piece in tokenizer.get_vocab() if piece not in SPECIALS):
         raise UserError("no vocabulary could be trained on this text: it has no characters")
     return with_special_tokens(tokenizer)
+
+
+def rare_characters(texts: Iterable[str], coverage: float) -> dict[int, str]:
+    """The rarest characters that are not needed to cover that share of the text, each mapped to a space."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    wanted, seen, rare = coverage * counts.total(), 0, {}
+    for character, count in counts.most_common():
+        if seen >= wanted:
+            rare[ord(character)] = " "
+        seen += count
+    return rare
 
 
 def teacher_vocabulary(folder: Path) -> Tokenizer:

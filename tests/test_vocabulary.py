@@ -50,6 +50,14 @@ def test_pieces_as_text_tell_where_words_start():
     )
 
 
+def test_rare_characters_get_no_piece():
+    tokenizer = train_vocabulary([*TEXTS, "龘"], VocabularyConfig(size=200, coverage=0.999))
+    assert tokenizer.encode("龘", add_special_tokens=False).tokens[-1] in ("龘", "[UNK]")
+    assert tokenizer.token_to_id("龘") is None
+    whole = train_vocabulary([*TEXTS, "龘"], VocabularyConfig(size=200, coverage=1))
+    assert whole.token_to_id("龘") is not None
+
+
 def test_text_without_characters_and_unknown_kinds_are_user_errors():
     with pytest.raises(UserError, match="no vocabulary could be trained"):
         train_vocabulary([" ", ""], VocabularyConfig(size=200))

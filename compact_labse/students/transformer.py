@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel, PretrainedConfig
+from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel, PretrainedConfig, PreTrainedModel
 
 from compact_labse.students.config import StudentConfig
 from compact_labse.students.ragged import lengths_of, padded
@@ -27,7 +27,7 @@ class TransformerStudent(nn.Module):
     def __init__(self, config: StudentConfig, vocab_size: int, pad_id: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.dim, self.pad_id = config, vocab_size, config.dim, pad_id
-        self.model = _model(config, vocab_size, pad_id)
+        self.model: PreTrainedModel = _model(config, vocab_size, pad_id)
 
     def augment(self, ids_K: np.ndarray, offsets_B1: np.ndarray, random: np.random.Generator) -> tuple:
         """Called on each training batch before forward; gives the ids and offsets to train on instead."""
@@ -47,10 +47,10 @@ class TransformerStudent(nn.Module):
     def pooled(self, ids_RT: Tensor, mask_RT: Tensor) -> Tensor:
         """Mean of the last layer over the tokens that the mask names, `[R, D]`, not normalised."""
         hidden_RTD = self.model(input_ids=ids_RT, attention_mask=mask_RT).last_hidden_state.float()
-        return (hidden_RTD * mask_RT[:, :, None]).sum(1) / mask_RT.sum(1, keepdim=True)
+        return (hidden_RTD * mask_RT[:, :, None]).sum(1) / mask_RT.sum(1, keepdim=True).clamp(min=1)
 
 
-def _model(config: StudentConfig, vocab_size: int, pad_id: int) -> nn.Module:
+def _model(config: StudentConfig, vocab_size: int, pad_id: int) -> PreTrainedModel:
     shape = {
         "vocab_size": vocab_size,
         "hidden_size": config.dim,
