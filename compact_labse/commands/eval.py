@@ -1,0 +1,59 @@
+"""`compact-labse eval`: retrieval, similarity and agreement with a teacher, on any encoder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+TATOEBA_SETS = ("14", "29", "36", "112")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="folder, .onnx file or name; LABEL=MODEL names it")
+    parser.add_argument(
+        "--data", type=Path, help="folder with tatoeba/, pud/, sts/ or en-xx.tsv (default: embedded text)"
+    )
+    parser.add_argument("--tatoeba-set", choices=TATOEBA_SETS, default="36", help="languages of Tatoeba (default: 36)")
+    parser.add_argument("--teacher", metavar="T", help="also report the agreement with this encoder's vectors")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--json", action="store_true", help="print the records as JSON lines instead of tables")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="append to this .jsonl; what it has is not measured again"
+    )
+    parser.epilog = "example: compact-labse eval default minilm --data path/to/eval --tatoeba-set 36"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate every model on every data set and print tables, or records."""
+    import json
+    import sys
+
+    from compact_labse.errors import UserError
+    from compact_labse.measure.artifact import open_all
+    from compact_labse.measure.datasets import Parallel, find
+    from compact_labse.measure.environment import usable_cores
+    from compact_labse.measure.report import print_report
+    from compact_labse.measure.results import Results
+    from compact_labse.measure.runs import record_agreement, record_quality
+    from compact_labse.measure.summary import summarise
+
+    if args.threads is not None and args.threads < 1:
+        raise UserError(f"--threads must be at least 1, got {args.threads}")
+    threads = args.threads or usable_cores()
+    results = Results(args.out)
+    datasets = find(args.data, args.tatoeba_set)
+    opened = open_all(args.models, threads=threads)
+    teacher = open_all([args.teacher], threads=threads)[0] if args.teacher else None
+    records = []
+    for artifact, encoder in opened:
+        for dataset in datasets:
+            records.append(record_quality(results, artifact, encoder, dataset))
+            if teacher is not None and isinstance(dataset, Parallel):
+                records.append(record_agreement(results, (artifact, encoder), teacher, dataset))
+    if args.json:
+        for record in records:
+            print(json.dumps(record, ensure_ascii=False))
+    else:
+        print_report(summarise(records, [artifact.record() for artifact, _ in opened]), sys.stdout)
+    return 0

@@ -1,0 +1,1 @@
+"""Quality, latency, memory and size of encoders, measured so that the figures can be quoted."""

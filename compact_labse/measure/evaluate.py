@@ -1,0 +1,119 @@
+"""Run an encoder over evaluation data and describe the outcome per language, with means and the worst named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from compact_labse.measure.datasets import Dataset, Parallel, Similarity
+from compact_labse.measure.languages import PUD_17, TATOEBA_SETS, covered_sets, untrained
+from compact_labse.measure.quality import (
+    agreement,
+    means_over_sets,
+    retrieval_accuracy,
+    sts_spearman,
+    worst_languages,
+)
+from compact_labse.progress import track
+
+Values = dict[str, Any]
+
+_SETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "tatoeba": TATOEBA_SETS,
+    "pud": {"17": PUD_17},
+    "agreement": {"en": ("en",)},
+}
+_DIGITS = 4
+
+
+class Encodes(Protocol):
+    """What evaluation needs of an encoder, so that anything with `encode` can be measured."""
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Unit vectors [N, D] of N texts."""
+
+
+def evaluate(encoder: Encodes, dataset: Dataset, *, trained: Iterable[str] | None = None) -> Values:
+    """Retrieval (percent, both directions) or STS (100 x Spearman) on one data set.
+
+    The values hold `languages`, `means` over the named sets that are complete, `headline` (the name of the largest of
+    these), `worst` languages, and those `untrained` if the model's training languages are given.
+    """
+    if isinstance(dataset, Similarity):
+        return _similarity(encoder, dataset, trained)
+    return _retrieval(encoder, dataset, trained)
+
+
+def _retrieval(encoder: Encodes, dataset: Parallel, trained: Iterable[str] | None) -> Values:
+    # English sides repeat between languages; each sentence is encoded once.
+    english = list(dict.fromkeys(text for _, side in dataset.pairs.values() for text in side))
+    row_of = {text: row for row, text in enumerate(english)}
+    english_ND = encoder.encode(english)
+    languages = {}
+    for code, (texts, side) in track(dataset.pairs.items(), dataset.name, total=len(dataset.pairs)):
+        found = retrieval_accuracy(encoder.encode(texts), english_ND[[row_of[text] for text in side]])
+        languages[code] = {"xx_en": found.forward, "en_xx": found.backward, "pairs": found.pairs}
+    return _described(dataset.name, languages, ("xx_en", "en_xx"), trained)
+
+
+def _similarity(encoder: Encodes, dataset: Similarity, trained: Iterable[str] | None) -> Values:
+    languages = {}
+    for code, (first, second, scores) in track(dataset.pairs.items(), dataset.name, total=len(dataset.pairs)):
+        value = sts_spearman(encoder.encode(first), encoder.encode(second), scores)
+        # A constant encoder has no correlation; JSON has no NaN, and 0 is what it deserves.
+        languages[code] = {"spearman": value if np.isfinite(value) else 0.0, "pairs": len(scores)}
+    return _described(dataset.name, languages, ("spearman",), trained)
+
+
+def agreement_texts(dataset: Dataset, per_language: int) -> dict[str, list[str]]:
+    """The first different sentences of each language (and of English), for comparing two encoders text by text."""
+    columns: dict[str, list[str]] = {code: found[0] for code, found in dataset.pairs.items()}
+    if isinstance(dataset, Parallel):
+        columns["en"] = [text for _, side in dataset.pairs.values() for text in side]
+    return {code: list(dict.fromkeys(texts))[:per_language] for code, texts in columns.items()}
+
+
+def compare_encoders(
+    texts: Mapping[str, list[str]], student: Encodes, teacher_vectors: Mapping[str, np.ndarray]
+) -> Values:
+    """Agreement of a student with the teacher's vectors of the same texts, per language; the worst text is quoted."""
+    languages: dict[str, dict[str, Any]] = {}
+    for code, sentences in track(texts.items(), "agreement", total=len(texts)):
+        found = agreement(student.encode(sentences), teacher_vectors[code])
+        worst = None if found.worst_index is None else sentences[found.worst_index]
+        languages[code] = {
+            "mean_cosine": found.mean_cosine,
+            "worst_cosine": found.worst_cosine,
+            "worst_text": worst,
+            "top1_overlap": found.top1_overlap,
+            "top10_overlap": found.top10_overlap,
+            "texts": found.texts,
+        }
+    measures = ["top1_overlap", "top10_overlap"]
+    if all(row["mean_cosine"] is not None for row in languages.values()):
+        measures.insert(0, "mean_cosine")
+    return _described("agreement", languages, tuple(measures), None)
+
+
+def _described(
+    name: str, languages: dict[str, dict[str, Any]], measures: tuple[str, ...], trained: Iterable[str] | None
+) -> Values:
+    sets = covered_sets(languages, _SETS.get(name, {}))
+    if not any(len(members) == len(languages) for members in sets.values()):
+        sets["all"] = tuple(languages)
+    columns = {measure: {code: row[measure] for code, row in languages.items()} for measure in measures}
+    by_measure = {measure: means_over_sets(column, sets) for measure, column in columns.items()}
+    return {
+        "measures": list(measures),
+        "languages": {code: _rounded(row) for code, row in languages.items()},
+        "means": {key: _rounded({measure: by_measure[measure][key] for measure in measures}) for key in sets},
+        "headline": max(sets, key=lambda key: len(sets[key])),
+        "worst": list(worst_languages(columns[measures[0]])),
+        "untrained": list(untrained(languages, trained)),
+    }
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: round(value, _DIGITS) if isinstance(value, float) else value for key, value in row.items()}
