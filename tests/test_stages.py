@@ -1,0 +1,47 @@
+"""Stages are built once, again when their inputs change, and never left half-built."""
+
+from __future__ import annotations
+
+import pytest
+
+from compact_labse.stages import hash_of, read_manifest, stage
+
+
+def builder(log, fail=False):
+    def build(folder):
+        log.append(folder)
+        (folder / "data").write_text(str(len(log)))
+        if fail:
+            raise RuntimeError("died")
+        return {"rows": len(log)}
+
+    return build
+
+
+def test_a_stage_is_reused_until_what_it_depends_on_changes(tmp_path):
+    log, folder = [], tmp_path / "stage"
+    first = stage(folder, "pairs", {"seed": 1}, builder(log))
+    assert stage(folder, "pairs", {"seed": 1}, builder(log)) == first
+    assert len(log) == 1
+    second = stage(folder, "pairs", {"seed": 2}, builder(log))
+    assert (second["facts"], second["key"] == first["key"]) == ({"rows": 2}, False)
+    assert (folder / "data").read_text() == "2"
+
+
+def test_a_stage_that_dies_leaves_the_old_one(tmp_path):
+    log, folder = [], tmp_path / "stage"
+    stage(folder, "pairs", {"seed": 1}, builder(log))
+    with pytest.raises(RuntimeError):
+        stage(folder, "pairs", {"seed": 2}, builder(log, fail=True))
+    assert read_manifest(folder)["facts"] == {"rows": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_a_torn_manifest_counts_as_none(tmp_path):
+    (tmp_path / "manifest.json").write_text("{")
+    assert read_manifest(tmp_path) == {}
+
+
+def test_the_hash_depends_on_values_and_not_on_the_order_of_keys():
+    assert hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
+    assert hash_of({"a": 1}) != hash_of({"a": 2})
