@@ -9,103 +9,26 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from compact_labse.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from compact_labse.errors import UserError
-from compact_labse.optimizer import Optimizer, OptimizerConfig
+from compact_labse.loop_config import FREE, LoopConfig, Task
+from compact_labse.optimizer import Optimizer
 from compact_labse.progress import say
 from compact_labse.runlog import RunLog
 from compact_labse.stages import hash_of
+from compact_labse.writing import is_disk_full
 
-# Settings that change when a run stops or what it prints, not what it computes: a resumed run may change them.
-_FREE = ("max_minutes", "checkpoint_minutes", "checkpoint_every", "log_every", "say_every_s", "tensorboard")
+__all__ = ["LoopConfig", "Task", "train"]
+
 PROBE_STEPS = 8
 PROBE_SHARE = 0.8  # the rest is for the optimizer, evaluations and checkpoints
-
-
-class Task(Protocol):
-    """What the loop trains: a module, its data, its objectives and its evaluation."""
-
-    @property
-    def module(self) -> nn.Module:
-        """What is trained, saved in checkpoints and moved to the device."""
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Names of the module's parameters that are tables of token vectors."""
-
-    def batch(self, number: int) -> Any:
-        """The batch of that number: a pure function, called ahead of time in another thread."""
-
-    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum to minimise, and the unweighted objectives by name."""
-
-    def evaluate(self) -> dict[str, float]:
-        """Held-out metrics; "score" decides which weights are kept (larger is better). Empty if there is no data."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """How long to train, and what to keep on the way.
-
-    Args:
-        steps: Changes of the weights. If None, as many as fit in `max_minutes`, by a short trial on this machine.
-        max_minutes: Stop after this long (also across interruptions). The schedule goes by steps.
-        accumulation: Batches per step.
-        bf16: Compute in bfloat16 where torch's autocast does.
-        device: "cpu", "cuda", or "auto".
-        seed: Decides the order of the data, the first weights and dropout.
-        eval_every: Steps between evaluations on held-out pairs. 0: only at the end.
-        patience: Stop after so many evaluations without a better score. 0: never.
-        checkpoint_minutes: Minutes between checkpoints.
-        checkpoint_every: Steps between checkpoints, besides those by time. 0: none.
-        log_every: Steps between lines of the JSONL and TensorBoard logs.
-        say_every_s: Seconds between lines on stderr where it is no terminal.
-        tensorboard: Write TensorBoard events.
-    """
-
-    steps: int | None = 10_000
-    max_minutes: float | None = None
-    accumulation: int = 1
-    bf16: bool = True
-    device: str = "auto"
-    seed: int = 0
-    eval_every: int = 500
-    patience: int = 0
-    checkpoint_minutes: float = 5.0
-    checkpoint_every: int = 0
-    log_every: int = 20
-    say_every_s: float = 10.0
-    tensorboard: bool = True
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-
-    def __post_init__(self) -> None:
-        if self.steps is None and self.max_minutes is None:
-            raise UserError("how long to train is missing: give loop.steps or loop.max_minutes")
-        if self.steps is not None and self.steps < 1:
-            raise UserError(f"loop.steps must be at least 1, got {self.steps}")
-        if self.max_minutes is not None and self.max_minutes <= 0:
-            raise UserError(f"loop.max_minutes must be positive, got {self.max_minutes}")
-        if self.accumulation < 1 or self.log_every < 1:
-            raise UserError("loop.accumulation and loop.log_every must be at least 1")
-        if min(self.eval_every, self.patience, self.checkpoint_every, self.checkpoint_minutes) < 0:
-            raise UserError("loop.eval_every, patience, checkpoint_every and checkpoint_minutes must not be negative")
-
-    def torch_device(self) -> torch.device:
-        """The device that `device` means here; UserError when it is not there."""
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(f"loop.device is {self.device!r}, which is not usable here; try cpu") from error
-        return torch.device(self.device)
 
 
 def train(task: Task, config: LoopConfig, folder: Path, key: str = "") -> Progress:
@@ -115,13 +38,21 @@ def train(task: Task, config: LoopConfig, folder: Path, key: str = "") -> Progre
     the same `key` (what the data and the model depend on), training goes on from there and ends with the same weights
     as without the interruption. Ctrl-C saves a checkpoint, then raises KeyboardInterrupt.
     """
-    return _Run(task, config, Path(folder), key).until_done()
+    try:
+        return _Run(task, config, Path(folder), key).until_done()
+    except OSError as error:
+        if is_disk_full(error, Path(folder)):
+            raise UserError(
+                f"the disk is full: training stopped, the last checkpoint in {folder} is whole; free some space there "
+                "and give the same command again"
+            ) from error
+        raise
 
 
 class _Run:
     def __init__(self, task: Task, config: LoopConfig, folder: Path, key: str) -> None:
         self.task, self.config, self.folder = task, config, folder
-        free = {name: value for name, value in asdict(config).items() if name not in _FREE}
+        free = {name: value for name, value in asdict(config).items() if name not in FREE}
         self.key = hash_of({"loop": free, "task": key})
         self.device = config.torch_device()
         task.module.to(self.device)
@@ -132,7 +63,8 @@ class _Run:
         self.optimizer = Optimizer(task.module, task.tables, self.steps, config.optimizer)
         if found:
             self.optimizer.restore(found[1])
-        self._sums: dict[str, Tensor] = {}
+        sums = self.progress.extra.pop("sums", {})
+        self._sums = {name: torch.tensor(value, device=self.device) for name, value in sums.items()}
         self._loss: float | None = None
         self._saved = self._started = time.monotonic()
         self._before, self._first = self.progress.seconds, self.progress.step
@@ -214,6 +146,7 @@ class _Run:
             progress.finished = progress.finished or "patience"
 
     def _save(self) -> None:
+        self.progress.extra["sums"] = {name: float(value) for name, value in self._sums.items()}
         save_checkpoint(self.folder, self.task.module, self.optimizer.tensors(), self.progress, self.key)
         self._saved = time.monotonic()
 

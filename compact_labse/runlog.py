@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,11 +31,13 @@ class RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
         if self._bar is not None:
             self._bar.stop()
+        # What is still buffered cannot be written to a full disk either, which is what `error` says already.
+        with suppress(OSError) if error is not None else nullcontext():
+            self._file.close()
+            if self._board is not None:
+                self._board.close()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log values of a step (1-based) under their names."""

@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("transformers")
+
+import torch
 
 from compact_labse.encoder import load
 from compact_labse.students import StudentConfig, new_student, save_student

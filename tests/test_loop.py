@@ -1,0 +1,186 @@
+"""The training loop: exact resume after kill -9 and Ctrl-C, early stopping, time limits, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from compact_labse.errors import UserError
+from compact_labse.loop import LoopConfig, train
+from tests.loop_task import Bag, BagTask, config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.loop_task", str(folder), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def log_of(folder: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("loop") / "straight"
+    train(BagTask(), config(), folder)
+    return folder
+
+
+def assert_same_result(one: Path, other: Path) -> None:
+    for name in ("last/weights.safetensors", "last/optimizer.safetensors", "best/weights.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert log_of(one) == log_of(other)
+
+
+def test_training_learns(uninterrupted):
+    lines = log_of(uninterrupted)
+    losses = [line["choice"] for line in lines if "choice" in line]
+    assert losses[-1] < 0.7 * losses[0]
+    assert [line["step"] for line in lines if "heldout/score" in line] == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(uninterrupted, tmp_path):
+    folder = tmp_path / "killed"
+    # Batch 65 belongs to step 33: the last checkpoint is that of step 28, the log is ahead of it.
+    assert run(folder, "--kill-at", "65").returncode == -signal.SIGKILL
+    assert json.loads((folder / "last/progress.json").read_text())["step"] == 28
+    again = run(folder)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.strip() == "56", "data goes on after the 28 steps of two batches"
+    assert "going on from step 28 of 60" in again.stderr
+    assert_same_result(uninterrupted, folder)
+
+
+def test_ctrl_c_saves_and_the_next_run_ends_the_same(uninterrupted, tmp_path):
+    folder = tmp_path / "stopped"
+    stopped = run(folder, "--interrupt-at", "50")
+    assert "KeyboardInterrupt" in stopped.stderr
+    step = json.loads((folder / "last/progress.json").read_text())["step"]
+    assert 20 < step < 30
+    assert step % 7, "saved because of Ctrl-C, not because it was time"
+    assert run(folder).returncode == 0
+    assert_same_result(uninterrupted, folder)
+
+
+def test_a_finished_run_is_not_repeated(uninterrupted):
+    task = BagTask()
+    progress = train(task, config(), uninterrupted)
+    assert (progress.step, progress.finished, task.asked) == (60, "steps", [])
+    best = BagTask()
+    assert not torch.equal(task.module.table, best.module.table), "the best weights are in the module"
+
+
+def test_other_settings_do_not_go_on_with_a_checkpoint_but_free_ones_do(uninterrupted):
+    with pytest.raises(UserError, match="belongs to other settings or data"):
+        train(BagTask(), config(seed=5), uninterrupted)
+    with pytest.raises(UserError, match="belongs to other settings or data"):
+        train(BagTask(), config(), uninterrupted, key="other data")
+    train(BagTask(), config(log_every=3, checkpoint_minutes=1), uninterrupted)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    train(BagTask(), config(steps=3), tmp_path)
+    path = tmp_path / "last/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(UserError, match="the checkpoint .*last is damaged"):
+        train(BagTask(), config(steps=3), tmp_path)
+
+
+def test_patience_ends_the_run_and_the_best_weights_are_kept(tmp_path):
+    task = BagTask(scores=[0.5, 0.9, 0.8, 0.7, 0.6, 0.5])
+    progress = train(task, config(patience=2), tmp_path)
+    assert (progress.finished, progress.step, progress.best_step, progress.best_score) == ("patience", 40, 20, 0.9)
+    twenty = BagTask()
+    other = tmp_path / "other"
+    train(twenty, config(patience=2, eval_every=0), other)
+    assert not torch.equal(task.module.table, twenty.module.table)
+
+
+def test_the_time_limit_stops_and_more_time_goes_on(tmp_path):
+    stopped = train(BagTask(), config(steps=5000, max_minutes=0.3 / 60, checkpoint_every=0), tmp_path)
+    assert (stopped.finished, 0 < stopped.step < 5000) == ("time", True)
+    more = train(BagTask(), config(steps=5000, max_minutes=0.6 / 60, checkpoint_every=0), tmp_path)
+    assert more.step > stopped.step
+
+
+def test_without_a_number_of_steps_as_many_are_chosen_as_fit(tmp_path):
+    progress = train(BagTask(), config(steps=None, max_minutes=1 / 60), tmp_path)
+    assert progress.extra["steps"] > 10
+    assert progress.finished in ("steps", "time")
+
+
+def test_accumulated_batches_equal_one_large_one(tmp_path):
+    class Joined(BagTask):
+        def batch(self, number):
+            pairs = [BagTask.batch(self, 2 * number + k) for k in (0, 1)]
+            return tuple(torch.cat(parts) for parts in zip(*pairs, strict=True))
+
+    small, large = BagTask(), Joined()
+    for task in (small, large):
+        task.module.forward = lambda ids, bag=task.module: bag.head(
+            torch.nn.functional.embedding(ids, bag.table, sparse=True).mean(1)
+        )
+    train(small, config(steps=6, eval_every=0), tmp_path / "small")
+    train(large, config(steps=6, eval_every=0, accumulation=1), tmp_path / "large")
+    torch.testing.assert_close(small.module.table, large.module.table, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(small.module.table, Bag().table)
+
+
+def test_a_gradient_that_is_not_finite_is_a_user_error(tmp_path):
+    class Broken(BagTask):
+        def losses(self, batch):
+            loss, named = super().losses(batch)
+            return loss * float("inf"), named
+
+    with pytest.raises(UserError, match="not finite at step 1: lower the learning rates"):
+        train(Broken(), config(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": None}, "give loop.steps or loop.max_minutes"),
+        ({"steps": 0}, "loop.steps must be at least 1"),
+        ({"max_minutes": -1}, "loop.max_minutes must be positive"),
+        ({"accumulation": 0}, "at least 1"),
+    ],
+)
+def test_bounds_are_checked_in_the_users_words(changes, message):
+    with pytest.raises(UserError, match=message):
+        LoopConfig(**changes)
+
+
+def test_an_unknown_device_is_a_user_error():
+    with pytest.raises(UserError, match="loop.device is 'tpu9'"):
+        LoopConfig(device="tpu9").torch_device()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    """Needs a file system that is full: a small tmpfs, which only root may mount."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("cannot mount a small tmpfs here")
+    try:
+        train(BagTask(), config(steps=3, eval_every=0), small / "run")
+        before = (small / "run/last/progress.json").read_bytes()
+        (small / "filler").write_bytes(b"x" * (os.statvfs(small).f_bavail * os.statvfs(small).f_frsize))
+        with pytest.raises(UserError, match="the disk is full"):
+            train(BagTask(), config(steps=3, eval_every=0, seed=1), small / "other")
+        assert (small / "run/last/progress.json").read_bytes() == before
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
