@@ -107,16 +107,25 @@ def write_tokens(pairs: Pairs, tokenizer: Tokenizer, max_tokens: int, special: b
     return {"tokens_per_text": round(total / max(1, 2 * len(pairs)), 2)}
 
 
-def sampled_texts(pairs: Pairs, count: int, temperature: float, seed: int) -> Iterator[str]:
-    """About `count` texts of the training pairs: languages by temperature, the source side as one more language."""
+def sampled_texts(
+    pairs: Pairs, count: int, temperature: float, seed: int, weight_F: np.ndarray | None = None
+) -> Iterator[str]:
+    """About `count` texts of the training pairs: languages by temperature, the source side as one more language.
+
+    With `weight_F`, a weight per file of the corpus, the texts of a file are taken that much less or more often.
+    """
     random = np.random.default_rng([seed, 2])
+    weight_N = np.ones(len(pairs)) if weight_F is None else weight_F[pairs.origin]
     groups = grouped(pairs.language[pairs.train_rows])
     found = {pairs.languages[number]: (pairs.target, pairs.train_rows[rows]) for number, rows in groups.items()}
     found["source"] = (pairs.source, pairs.first[np.unique(pairs.unique[pairs.train_rows])])
     share = temperature_weights({name: len(rows) for name, (_, rows) in found.items()}, temperature)
     for name, (texts, rows) in found.items():
+        rows = rows[weight_N[rows] > 0]
         wanted = min(len(rows), round(count * share[name]))
-        for row in np.sort(random.choice(rows, wanted, replace=False)):
+        # Smallest exponential variates over weights: sampling without replacement (Efraimidis and Spirakis 2006).
+        order = random.exponential(size=len(rows)) / weight_N[rows]
+        for row in np.sort(rows[np.argsort(order)[:wanted]]):
             yield texts[int(row)]
 
 

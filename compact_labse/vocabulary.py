@@ -13,6 +13,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from compact_labse.errors import UserError
 
+# Of decomposed text. Latin, Greek and Cyrillic only: other scripts write vowels with combining marks.
+ACCENTS = "[\u0300-\u036f]"
+MARKS = "[\u0591-\u05c7\u0640\u064b-\u0655\u0670]|(?<=[\u0370-\u03ff])[\u0300-\u0345]"
+
 PAD, UNKNOWN, FIRST, LAST, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -25,6 +29,8 @@ class VocabularyConfig:
         size: Number of pieces, special tokens included.
         lowercase: Fold case, which saves pieces; the vectors then ignore case.
         strip_accents: Drop accents as well (harmful where they carry meaning: Hindi and Thai vowel signs are kept).
+        strip_marks: Drop what writers mostly leave out: vowel points of Arabic and Hebrew, the hamza on its carrier, the
+            tatweel, Greek accents.
         split_digits: Cut numbers into digits.
         split_punctuation: Cut punctuation from words.
         longest_piece: Characters of the longest Unigram piece.
@@ -37,6 +43,7 @@ class VocabularyConfig:
     size: int = 48_000
     lowercase: bool = True
     strip_accents: bool = False
+    strip_marks: bool = True
     split_digits: bool = True
     split_punctuation: bool = True
     longest_piece: int = 16
@@ -136,9 +143,9 @@ def _normalizer(config: VocabularyConfig) -> normalizers.Normalizer:
     steps: list[Any] = [normalizers.NFKC()]
     if config.lowercase:
         steps.append(normalizers.Lowercase())
-    if config.strip_accents:
-        # Latin, Greek and Cyrillic accents only: other scripts write vowels with combining marks.
-        steps += [normalizers.NFD(), normalizers.Replace(Regex("[\u0300-\u036f]"), ""), normalizers.NFC()]
+    marks = [pattern for wanted, pattern in ((config.strip_accents, ACCENTS), (config.strip_marks, MARKS)) if wanted]
+    if marks:
+        steps += [normalizers.NFD(), normalizers.Replace(Regex("|".join(marks)), ""), normalizers.NFC()]
     steps.append(normalizers.Replace(Regex(r"\s+"), " "))
     return normalizers.Sequence(steps)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from compact_labse.corpus.account import Account
@@ -81,7 +82,7 @@ def run(cfg: DistillConfig) -> Path:
     sources = find_sources(cfg.data, None, PAIR_KINDS)
     teacher = _teacher(cfg)
     pairs, pairs_key = _pairs(cfg, sources, work / "pairs")
-    tokenizer, vocabulary_key = _vocabulary(cfg, pairs, pairs_key, teacher, work / "vocabulary")
+    tokenizer, vocabulary_key = _vocabulary(cfg, sources, pairs, pairs_key, teacher, work / "vocabulary")
     tokens = _tokens(cfg, pairs, tokenizer, [pairs_key, vocabulary_key], work / "tokens")
     targets = _targets(cfg, teacher, pairs, work / "targets")
 
@@ -135,18 +136,25 @@ def _pairs(cfg: DistillConfig, sources: list[Source], folder: Path) -> tuple[Pai
 
 
 def _vocabulary(
-    cfg: DistillConfig, pairs: Pairs, pairs_key: str, teacher: Encoder | None, folder: Path
+    cfg: DistillConfig, sources: list[Source], pairs: Pairs, pairs_key: str, teacher: Encoder | None, folder: Path
 ) -> tuple[Tokenizer, str]:
     def build(temporary: Path) -> dict[str, Any]:
         given = _given_vocabulary(cfg, teacher)
         if given is None:
             config = cfg.vocabulary
-            given = train_vocabulary(sampled_texts(pairs, config.texts, config.temperature, cfg.loop.seed), config)
+            weight_F = np.array([cfg.corpus.weight_of(source.name) for source in sources])
+            texts = sampled_texts(pairs, config.texts, config.temperature, cfg.loop.seed, weight_F)
+            given = train_vocabulary(texts, config)
         given.save(str(temporary / "tokenizer.json"))
         return {"pieces": given.get_vocab_size(with_added_tokens=True)}
 
     start = Path(cfg.student.start)
-    depends: dict[str, Any] = {"vocabulary": asdict(cfg.vocabulary), "pairs": pairs_key, "teacher": cfg.teacher}
+    depends: dict[str, Any] = {
+        "vocabulary": asdict(cfg.vocabulary),
+        "weights": cfg.corpus.weights,
+        "pairs": pairs_key,
+        "teacher": cfg.teacher,
+    }
     if start.is_dir():
         depends = {"start": model_hash(start)}
     manifest = stage(folder, "vocabulary", depends, build)

@@ -22,6 +22,8 @@ class StudentConfig:
         max_tokens: Longest text in tokens, special tokens included; longer ones are cut. Static students read all,
             and only train on the first `max_tokens`.
         dropout: Share of activations that is dropped while training.
+        compose: Let a static student's pieces share what they learn: while training, a piece's vector is its own plus the
+            mean of the vectors of the shorter pieces that it could be cut into. Saved as a plain table.
         start: Where the first weights come from: "random", "teacher" (layers and token vectors of the teacher; for a
             static student the teacher's vectors of the pieces, reduced by PCA), or the folder of a trained static
             student, whose table is copied while the layers start as the identity.
@@ -35,6 +37,7 @@ class StudentConfig:
     embedding: int = 128
     max_tokens: int = 128
     dropout: float = 0.0
+    compose: bool = False
     start: str = "random"
 
     def __post_init__(self) -> None:
@@ -47,6 +50,8 @@ class StudentConfig:
             raise UserError(f"student.heads ({self.heads}) must divide student.dim ({self.dim})")
         if self.ffn is not None and self.ffn < 1:
             raise UserError(f"student.ffn must be at least 1, got {self.ffn}")
+        if self.compose and self.kind != "static":
+            raise UserError(f"student.compose is for static students, and student.kind is {self.kind!r}")
         if self.max_tokens < 4:
             raise UserError(f"student.max_tokens must be at least 4, got {self.max_tokens}")
         if not 0 <= self.dropout < 1:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
+from compact_labse.students.composed import ComposedStudent
 from compact_labse.students.config import StudentConfig
 from compact_labse.students.from_teacher import layers_into, pieces_into
 from compact_labse.students.identity import start_as
@@ -48,7 +49,7 @@ def static_table(folder: Path, rows: int) -> Tensor:
 
 
 def _static(config: StudentConfig, tokenizer: Tokenizer, teacher: Encoder | None, size: int) -> StaticStudent:
-    student = StaticStudent(config, size)
+    student = ComposedStudent(config, tokenizer) if config.compose else StaticStudent(config, size)
     if config.start == "teacher":
         assert teacher is not None
         pieces_into(student, tokenizer, teacher)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compact_labse.students.config import StudentConfig
 
 ROWS_AT_ONCE = 16_384
+FIRST_STD = 0.01  # Adam moves every entry by about the learning rate, so large first values take rare pieces long to lose
 
 
 class StaticStudent(nn.Module):
@@ -25,7 +26,7 @@ class StaticStudent(nn.Module):
     def __init__(self, config: StudentConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.dim = config, vocab_size, config.dim
-        self.weight = nn.Parameter(torch.empty(vocab_size, config.dim).normal_(std=config.dim**-0.5))
+        self.weight = nn.Parameter(torch.empty(vocab_size, config.dim).normal_(std=FIRST_STD))
 
     def rows(self, ids_U: Tensor) -> Tensor:
         """Vectors of the tokens `ids_U` (each at most once), `[U, D]`, with gradient."""
