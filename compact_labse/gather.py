@@ -85,7 +85,7 @@ class _Reader:
         self.sources, self.config, self.origin = sources, config, 0
 
     def __iter__(self) -> Iterator[Pair]:
-        config, total = self.config, 0
+        config, total, failure = self.config, 0, None
         for number, source in enumerate(track(self.sources, "reading the corpus")):
             self.origin, before = number, total
             try:
@@ -102,3 +102,6 @@ class _Reader:
                 if source.named or total > before:
                     raise
                 say(f"passed over: {error}")
+                failure = error
+        if failure is not None and not total:
+            raise failure

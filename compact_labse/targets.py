@@ -6,6 +6,8 @@ Shapes: U distinct source texts, M of them with a target, B batch, E teacher dim
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -72,7 +74,7 @@ def cache_targets(
     order_M = _order(pairs, most)
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(order_M), SHARD_ROWS)
-    shards, made = [], 0
+    shards, made, pace = [], 0, Pace("teacher vectors", len(order_M))
     for number, start in enumerate(track(starts, "teacher vectors")):
         path = folder / f"{number:05}.targets"
         texts = pairs.source.texts(pairs.first[order_M[start : start + SHARD_ROWS]])
@@ -86,6 +88,7 @@ def cache_targets(
         if shard is None:
             write_shard(path, header, teacher.encode(texts))
             shard, made = read_shard(path, header), made + 1
+            pace.done(start + len(texts), len(texts))
         assert shard is not None
         shards.append(shard)
     say(f"targets: {len(order_M):,} teacher vectors, {len(shards) - made} of {len(shards)} shards were there already")
@@ -145,3 +148,24 @@ def _order(pairs: Pairs, most: int | None) -> np.ndarray:
     unique_M = np.unique(pairs.unique[pairs.train_rows]).astype(np.int64)
     keys_M = pairs.source_key[pairs.first[unique_M]]
     return unique_M[np.argsort(keys_M, kind="stable")][:most]
+
+
+class Pace:
+    """Says now and then how far a long job is, where stderr is no terminal that shows a bar."""
+
+    EVERY_S = 30.0
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total, self._made = title, total, 0
+        self._started = self._said = time.monotonic()
+
+    def done(self, place: int, made: int) -> None:
+        """Note that the job is at `place` of its total after `made` more items."""
+        self._made += made
+        now = time.monotonic()
+        if sys.stderr.isatty() or now - self._said < self.EVERY_S:
+            return
+        rate = self._made / (now - self._started)
+        minutes = (self._total - place) / rate / 60
+        say(f"{self._title}: {place:,} of {self._total:,}, {rate:,.0f} per second, {minutes:.0f} min left")
+        self._said = now

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -29,8 +28,8 @@ class VocabularyConfig:
         size: Number of pieces, special tokens included.
         lowercase: Fold case, which saves pieces; the vectors then ignore case.
         strip_accents: Drop accents as well (harmful where they carry meaning: Hindi and Thai vowel signs are kept).
-        strip_marks: Drop what writers mostly leave out: vowel points of Arabic and Hebrew, the hamza on its carrier, the
-            tatweel, Greek accents.
+        strip_marks: Drop what writers mostly leave out: vowel points of Arabic and Hebrew, the hamza on its carrier,
+            the tatweel, Greek accents.
         split_digits: Cut numbers into digits.
         split_punctuation: Cut punctuation from words.
         longest_piece: Characters of the longest Unigram piece.
@@ -97,14 +96,12 @@ def rare_characters(texts: Iterable[str], coverage: float) -> dict[int, str]:
     return rare
 
 
-def teacher_vocabulary(folder: Path) -> Tokenizer:
-    """The tokenizer of a teacher's folder, without its truncation and padding."""
-    from compact_labse.tokens import Tokens
-
-    tokenizer = Tokenizer.from_str(Tokens.from_folder(folder).tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+def bare(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy of a tokenizer without truncation and padding."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
 
 
 def with_special_tokens(tokenizer: Tokenizer) -> Tokenizer:

@@ -5,27 +5,31 @@ Every arrow is a folder in `<out>.work/`, made once and made again only when wha
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+import yaml
 
-from compact_labse.corpus.account import Account
-from compact_labse.corpus.files import PAIR_KINDS, Source, find_sources
+from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.distillation import Distillation, Objectives, ObjectivesConfig, Targets, corpus_sampler
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
-from compact_labse.gather import CorpusConfig, read_records
+from compact_labse.gather import CorpusConfig
+from compact_labse.locate import locate
 from compact_labse.loop import LoopConfig, train
-from compact_labse.pairs import Pairs, note_counts, sampled_texts, write_pairs, write_tokens
+from compact_labse.pairs import Pairs
+from compact_labse.prepare import prepare_pairs, prepare_tokens, prepare_vocabulary
 from compact_labse.progress import say
-from compact_labse.stages import hash_of, stage
+from compact_labse.stages import hash_of
 from compact_labse.students import StudentConfig, new_student, save_student
 from compact_labse.targets import LiveTargets, cache_targets
-from compact_labse.vocabulary import VocabularyConfig, teacher_vocabulary, train_vocabulary
+from compact_labse.vocabulary import VocabularyConfig
+
+# Settings that do not change what is trained; `loop` has its own list of those.
+UNDECISIVE = ("out", "work", "targets", "overwrite", "loop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,124 +80,68 @@ class DistillConfig:
 
 def run(cfg: DistillConfig) -> Path:
     """Make the student that `cfg` describes and return its folder; stages that are there already are reused."""
-    out, work = Path(cfg.out), cfg.work_folder
+    out, work, seed = Path(cfg.out), cfg.work_folder, cfg.loop.seed
     if not cfg.overwrite and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} exists and is not empty; choose another --out or give --overwrite true")
     sources = find_sources(cfg.data, None, PAIR_KINDS)
-    teacher = _teacher(cfg)
-    pairs, pairs_key = _pairs(cfg, sources, work / "pairs")
-    tokenizer, vocabulary_key = _vocabulary(cfg, sources, pairs, pairs_key, teacher, work / "vocabulary")
-    tokens = _tokens(cfg, pairs, tokenizer, [pairs_key, vocabulary_key], work / "tokens")
-    targets = _targets(cfg, teacher, pairs, work / "targets")
-
-    student = new_student(cfg.student, tokenizer, teacher, cfg.loop.seed)
-    module = Objectives(student, cfg.objectives, targets.dim if targets else None)
     files = [source.name for source in sources]
-    sampler = corpus_sampler(pairs, files, cfg.corpus, cfg.batch, cfg.loop.seed)
-    task = Distillation(
-        module, pairs, tokens, sampler=sampler, targets=targets, seed=cfg.loop.seed, device=cfg.loop.torch_device()
+    teacher = _teacher(cfg)
+
+    pairs, pairs_key = prepare_pairs(sources, cfg.corpus, work / "pairs")
+    tokenizer, vocabulary_key = prepare_vocabulary(
+        cfg.vocabulary,
+        cfg.student.start,
+        teacher,
+        work / "vocabulary",
+        pairs=pairs,
+        pairs_key=pairs_key,
+        weights=cfg.corpus.weights,
+        weight_F=np.array([cfg.corpus.weight_of(file) for file in files]),
+        teacher_name=cfg.teacher,
+        seed=seed,
     )
-    decides = {
-        name: value
-        for name, value in asdict(cfg).items()
-        if name not in ("out", "work", "targets", "overwrite", "loop")
-    }
+    tokens = prepare_tokens(pairs, tokenizer, cfg.student, [pairs_key, vocabulary_key], work / "tokens")
+    targets = _targets(cfg, teacher, pairs)
+
+    student = new_student(cfg.student, tokenizer, teacher, seed)
+    module = Objectives(student, cfg.objectives, targets.dim if targets else None)
+    sampler = corpus_sampler(pairs, files, cfg.corpus, cfg.batch, seed)
+    device = cfg.loop.torch_device()
+    task = Distillation(module, pairs, tokens, sampler=sampler, targets=targets, seed=seed, device=device)
+    decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE}
     progress = train(task, cfg.loop, work / "training", key=hash_of([decides, pairs_key, vocabulary_key]))
 
     with writing_folder(out, overwrite=cfg.overwrite) as folder:
         save_student(student, tokenizer, folder)
+        (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(cfg)), sort_keys=False, allow_unicode=True))
         inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
-        if teacher is not None and teacher.source is not None:
-            inputs["teacher"] = model_hash(teacher.source)
+        inputs |= {"teacher": model_hash(teacher.source)} if teacher and teacher.source else {}
         write_lineage(folder, command="distill", config=asdict(cfg), inputs=inputs)
     say(f"student of {progress.step} steps saved in {out}")
     return out
 
 
 def _teacher(cfg: DistillConfig) -> Encoder | None:
-    if cfg.teacher is None or not (
-        cfg.objectives.needs_teacher or "teacher" in (cfg.student.start, cfg.vocabulary.kind)
-    ):
+    needed = cfg.objectives.needs_teacher or "teacher" in (cfg.student.start, cfg.vocabulary.kind)
+    if cfg.teacher is None or not needed:
         return None
+    if locate(cfg.teacher).suffix == ".onnx":
+        return load(cfg.teacher)
     precision = "bf16" if cfg.objectives.teacher_bf16 else "fp32"
-    return load(cfg.teacher, pooling=cfg.teacher_pooling, precision=precision)
+    return load(cfg.teacher, pooling=cfg.teacher_pooling, precision=precision, device=cfg.loop.device)
 
 
-def _pairs(cfg: DistillConfig, sources: list[Source], folder: Path) -> tuple[Pairs, str]:
-    def build(temporary: Path) -> dict[str, Any]:
-        account = Account()
-        facts = write_pairs(read_records(sources, cfg.corpus, account), cfg.corpus, temporary)
-        for line in account.lines():
-            say(line)
-        return facts
-
-    # How pairs are drawn is not stored with them.
-    stored = replace(cfg.corpus, temperature=1, weights={})
-    states = [[source.name, *_state(source.name)] for source in sources]
-    manifest = stage(folder, "pairs", {"corpus": asdict(stored), "files": states}, build)
-    note_counts(manifest["facts"])
-    return Pairs(folder), manifest["key"]
-
-
-def _vocabulary(
-    cfg: DistillConfig, sources: list[Source], pairs: Pairs, pairs_key: str, teacher: Encoder | None, folder: Path
-) -> tuple[Tokenizer, str]:
-    def build(temporary: Path) -> dict[str, Any]:
-        given = _given_vocabulary(cfg, teacher)
-        if given is None:
-            config = cfg.vocabulary
-            weight_F = np.array([cfg.corpus.weight_of(source.name) for source in sources])
-            texts = sampled_texts(pairs, config.texts, config.temperature, cfg.loop.seed, weight_F)
-            given = train_vocabulary(texts, config)
-        given.save(str(temporary / "tokenizer.json"))
-        return {"pieces": given.get_vocab_size(with_added_tokens=True)}
-
-    start = Path(cfg.student.start)
-    depends: dict[str, Any] = {
-        "vocabulary": asdict(cfg.vocabulary),
-        "weights": cfg.corpus.weights,
-        "pairs": pairs_key,
-        "teacher": cfg.teacher,
-    }
-    if start.is_dir():
-        depends = {"start": model_hash(start)}
-    manifest = stage(folder, "vocabulary", depends, build)
-    return Tokenizer.from_file(str(folder / "tokenizer.json")), manifest["key"]
-
-
-def _given_vocabulary(cfg: DistillConfig, teacher: Encoder | None) -> Tokenizer | None:
-    start = Path(cfg.student.start)
-    if cfg.student.start not in ("random", "teacher"):
-        if not start.is_dir():
-            raise UserError(f"student.start is {cfg.student.start!r}: neither random, teacher nor a folder that exists")
-        return teacher_vocabulary(start)
-    if cfg.vocabulary.kind != "teacher":
-        return None
-    if teacher is None or teacher.source is None:
-        raise UserError("vocabulary.kind is 'teacher', but no teacher with a folder was given")
-    return teacher_vocabulary(teacher.source)
-
-
-def _tokens(cfg: DistillConfig, pairs: Pairs, tokenizer: Tokenizer, keys: list[str], folder: Path) -> Path:
-    def build(temporary: Path) -> dict[str, Any]:
-        return write_tokens(pairs, tokenizer, cfg.student.max_tokens, cfg.student.special, temporary)
-
-    limits = {"max_tokens": cfg.student.max_tokens, "special": cfg.student.special}
-    stage(folder, "tokens", {"keys": keys, **limits}, build)
-    return folder
-
-
-def _targets(cfg: DistillConfig, teacher: Encoder | None, pairs: Pairs, folder: Path) -> Targets | None:
+def _targets(cfg: DistillConfig, teacher: Encoder | None, pairs: Pairs) -> Targets | None:
     if teacher is None or not cfg.objectives.needs_teacher:
         return None
-    if cfg.objectives.targets == "live":
+    if cfg.objectives.targets == "live" or teacher.source is None:
         return LiveTargets(teacher, pairs)
-    assert teacher.source is not None
-    folder = Path(cfg.targets) if cfg.targets else folder
+    folder = Path(cfg.targets) if cfg.targets else cfg.work_folder / "targets"
     return cache_targets(teacher, model_hash(teacher.source), pairs, folder, cfg.objectives.max_targets)
 
 
-def _state(file: str) -> list[int]:
-    """Size and time of change, which tell whether a file is still the same without reading it."""
-    status = Path(file).stat() if Path(file).is_file() else None
-    return [status.st_size, status.st_mtime_ns] if status else []
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which YAML has."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -51,6 +51,7 @@ def read_config(words: list[str], kind: type) -> Any:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
     parser.add_class_arguments(kind)
@@ -79,4 +80,4 @@ def _lists_joined(words: list[str]) -> list[str]:
 
 
 def _one_sentence(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) + "; see `compact-labse distill --help`"

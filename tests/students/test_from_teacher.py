@@ -11,7 +11,7 @@ from compact_labse.encoder import load
 from compact_labse.errors import UserError
 from compact_labse.students import StudentConfig, new_student
 from compact_labse.students.from_teacher import chosen_layers
-from compact_labse.vocabulary import VocabularyConfig, piece_texts, teacher_vocabulary, train_vocabulary
+from compact_labse.vocabulary import VocabularyConfig, bare, piece_texts, train_vocabulary
 from tests.tiny_models import TEXT
 
 
@@ -37,7 +37,7 @@ def encode(student, tokens, texts) -> np.ndarray:
 
 def test_all_layers_and_the_teachers_vocabulary_give_the_teacher_itself(tiny):
     teacher = load(tiny("minilm"))
-    tokenizer = teacher_vocabulary(tiny("minilm"))
+    tokenizer = bare(teacher.tokens.tokenizer)
     student = new_student(StudentConfig(kind="bert", start="teacher", **shape_of(teacher)), tokenizer, teacher, seed=0)
     np.testing.assert_allclose(encode(student, teacher.tokens, TEXT), teacher.encode(TEXT), atol=1e-5)
 
@@ -58,7 +58,7 @@ def test_pieces_with_a_vocabulary_of_its_own_come_from_the_teacher(tiny):
 def test_an_electra_shaped_student_takes_the_layers_and_a_narrower_table(tiny):
     teacher = load(tiny("minilm"))
     shape = shape_of(teacher) | {"embedding": 8}
-    tokenizer = teacher_vocabulary(tiny("minilm"))
+    tokenizer = bare(teacher.tokens.tokenizer)
     student = new_student(StudentConfig(kind="electra", start="teacher", **shape), tokenizer, teacher, seed=0)
     mine, theirs = student.model.encoder.layer, teacher.module.body.transformer.encoder.layer
     assert (mine[-1].output.dense.weight == theirs[-1].output.dense.weight).all()
@@ -67,7 +67,7 @@ def test_an_electra_shaped_student_takes_the_layers_and_a_narrower_table(tiny):
 
 def test_shapes_that_do_not_fit_are_named(tiny):
     teacher = load(tiny("minilm"))
-    tokenizer = teacher_vocabulary(tiny("minilm"))
+    tokenizer = bare(teacher.tokens.tokenizer)
     config = StudentConfig(kind="bert", start="teacher", **(shape_of(teacher) | {"dim": 8, "heads": 2}))
     with pytest.raises(UserError, match=r"do not fit the student: student.dim 8 \(teacher 16\)"):
         new_student(config, tokenizer, teacher, seed=0)

@@ -1,0 +1,189 @@
+"""The distillation pipeline end to end on a made-up corpus with a tiny random teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("jsonargparse")
+
+from compact_labse.cli import main
+from compact_labse.encoder import load
+from compact_labse.folder import read_lineage
+from compact_labse.pipelines import load_pipeline, pipeline_folder
+from tests.tiny_pairs import write_corpus
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = {
+    "vocabulary.size": 150,
+    "student.dim": 16,
+    "batch": 32,
+    "corpus.heldout": 10,
+    "corpus.heldout_share": 0.2,
+    "loop.steps": 60,
+    "loop.eval_every": 20,
+    "loop.bf16": "false",
+    "loop.device": "cpu",
+    "loop.tensorboard": "false",
+    "loop.optimizer.table_lr": 0.02,
+}
+
+
+def words(folder: Path, teacher: Path | None, out: str = "student", **settings: object) -> list[str]:
+    given = QUICK | {name.replace("__", "."): value for name, value in settings.items()}
+    if teacher is None:
+        given |= {"objectives.regression": 0}
+    options = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    named = [] if teacher is None else ["--teacher", str(teacher)]
+    return ["distill", "--data", str(folder / "corpus"), "--out", str(folder / out), *named, *options]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_corpus(tmp_path / "corpus")
+    return tmp_path
+
+
+def retrieval(student: Path) -> float:
+    """Share of German sentences that find their English one, among ones that the student may have trained on."""
+    from tests.tiny_pairs import GERMAN, sentences
+
+    rows = sentences(60, seed=5)
+    encoder = load(student)
+    english = encoder.encode([" ".join(row) for row in rows])
+    german = encoder.encode([" ".join(GERMAN[phrase] for phrase in row) for row in rows])
+    return float(((german @ english.T).argmax(1) == np.arange(60)).mean())
+
+
+def test_a_static_student_then_layers_on_top_of_it(folder, tiny, capsys):
+    assert main(words(folder, tiny("minilm"))) == 0
+    static = retrieval(folder / "student")
+    assert static > 0.5
+    lineage = read_lineage(folder / "student")
+    assert lineage["config"]["student"]["dim"] == 16
+    assert set(lineage["inputs"]) >= {str(folder / "corpus" / "en-de.tsv"), "teacher"}
+    assert (folder / "student" / "config.yaml").is_file()
+    logged = [json.loads(line) for line in (folder / "student.work/training/log.jsonl").read_text().splitlines()]
+    assert {"ranking", "regression"} <= set(logged[0])
+
+    settings = {"student__kind": "electra", "student__start": folder / "student", "student__embedding": 20}
+    small = {"student__dim": 24, "student__layers": 2, "student__max_tokens": 40, "loop__optimizer__table_lr": 0.001}
+    assert main(words(folder, tiny("minilm"), "deep", **settings, **small, loop__steps=5)) == 0
+    assert retrieval(folder / "deep") > static - 0.15, "the layers start as the identity"
+
+
+def test_the_same_command_again_reuses_every_stage(folder, tiny, capsys):
+    command = words(folder, tiny("minilm"))
+    assert main(command) == 0
+    first = (folder / "student/model.safetensors").read_bytes()
+    assert main(command) == 2
+    assert "exists and is not empty" in capsys.readouterr().err
+    assert main([*command, "--overwrite", "true"]) == 0
+    said = capsys.readouterr().err
+    assert "pairs: reusing" in said
+    assert "already finished at step 60" in said
+    assert (folder / "student/model.safetensors").read_bytes() == first
+
+
+def test_live_targets_learn_as_cached_ones_do(folder, tiny):
+    assert main(words(folder, tiny("minilm"), "live", objectives__targets="live", loop__steps=5)) == 0
+    assert not (folder / "live.work/targets").exists()
+
+
+def test_a_bert_shaped_student_starts_from_the_teacher(folder, tiny):
+    shape = {"student__kind": "bert", "student__start": "teacher", "vocabulary__kind": "teacher"}
+    config = json.loads((tiny("minilm") / "config.json").read_text())
+    sizes = {
+        "student__layers": 1,
+        "student__heads": config["num_attention_heads"],
+        "student__ffn": config["intermediate_size"],
+        "student__max_tokens": 40,
+        "loop__steps": 3,
+    }
+    assert main(words(folder, tiny("minilm"), "bert", **shape, **sizes)) == 0
+    assert load(folder / "bert").dim == 16
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_and_gives_the_same_student(folder, tiny):
+    """Killed in training by a real SIGKILL; the same command again ends with the bytes of an uninterrupted run."""
+    settings = {"loop__steps": 400, "loop__checkpoint_every": 10, "loop__eval_every": 0}
+    assert main(words(folder, tiny("minilm"), "straight", **settings)) == 0
+    command = [sys.executable, "-m", "compact_labse", *words(folder, tiny("minilm"), "killed", **settings)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    last = folder / "killed.work/training/last/progress.json"
+    while process.poll() is None and not last.is_file():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "killed").exists()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on from step" in done.stderr
+    straight, killed = (folder / name / "model.safetensors" for name in ("straight", "killed"))
+    assert straight.read_bytes() == killed.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--data", "nowhere.tsv"], "no such file or folder: nowhere.tsv"),
+        (["--data", "EMPTY"], "empty.tsv is empty"),
+        (["--corpus.columns", "english", "german"], "english"),
+        (["--student.dim", "twelve"], "student.dim"),
+        (["--student.dim", "0"], "student.dim must be at least 1"),
+        (["--studnet.dim", "12"], "studnet.dim"),
+        (["--batc", "12"], "batc"),
+        (["--config", "missing.yaml"], "missing.yaml"),
+        (["--objectives.regression", "1", "--teacher", "no/such/teacher"], "no/such/teacher"),
+        (["--student.start", "no/such/folder"], "neither random, teacher nor a folder"),
+        (["--vocabulary.size", "120", "--vocabulary.kind", "bpe"], "vocabulary.kind"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(folder, change, message, capsys):
+    (folder / "empty.tsv").touch()
+    change = [str(folder / "empty.tsv") if word == "EMPTY" else word for word in change]
+    assert main([*words(folder, None), *change]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ")
+    assert message in said
+    assert not (folder / "student").exists()
+
+
+def test_files_and_options_are_merged_and_printed(folder, capsys):
+    (folder / "my.yaml").write_text("batch: 77\nstudent:\n  dim: 32\n")
+    command = [*words(folder, None), "--config", str(folder / "my.yaml"), "--student.heads", "2", "--print_config"]
+    assert main(command) == 0
+    import yaml
+
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["batch"], printed["student"]["dim"], printed["student"]["heads"]) == (77, 32, 2)
+
+
+def test_help_shows_an_example(capsys):
+    assert main(["distill", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "compact-labse distill --teacher minilm --data" in said
+    assert "--loop.optimizer.table_lr" in said
+
+
+def test_every_shipped_yaml_is_valid():
+    from compact_labse.commands.distill import read_config
+
+    files = sorted(pipeline_folder("distill").glob("*.yaml"))
+    assert len(files) >= 3
+    for file in files:
+        kind = load_pipeline("distill", "student").DistillConfig
+        given = ["--config", str(file), "--data", "x", "--out", "y", "--teacher", "minilm"]
+        assert read_config(given, kind).batch >= 2, file

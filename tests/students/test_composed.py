@@ -1,0 +1,49 @@
+"""Composed rows: parts by Viterbi, shared learning, and a plain table at the end."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+
+from compact_labse.errors import UserError
+from compact_labse.students import StudentConfig
+from compact_labse.students.composed import ComposedStudent, parts_of
+
+PIECES = [("[UNK]", 0.0), ("▁", -1.0), ("▁house", -4.0), ("▁houses", -6.0), ("s", -2.0), ("h", -5.0), ("▁hou", -9.0)]
+
+
+def vocabulary() -> Tokenizer:
+    return Tokenizer(models.Unigram(PIECES, unk_id=0))
+
+
+def test_parts_are_the_most_probable_other_segmentation() -> None:
+    parts = parts_of(vocabulary())
+    names = [[PIECES[number][0] for number in part] for part in parts]
+    assert names[3] == ["▁house", "s"]
+    assert names[2] == [] and names[4] == [] and names[6] == []
+
+
+def test_a_row_is_its_own_vector_and_the_mean_of_its_parts() -> None:
+    student = ComposedStudent(StudentConfig(dim=8, compose=True), vocabulary())
+    own = student.weight.detach()
+    table = student.table()
+    torch.testing.assert_close(table[3], own[3] + (own[2] + own[4]) / 2)
+    torch.testing.assert_close(table[2], own[2])
+
+
+def test_learning_a_piece_changes_the_vectors_of_its_parts() -> None:
+    student = ComposedStudent(StudentConfig(dim=8, compose=True), vocabulary())
+    student(torch.tensor([3]), torch.tensor([0, 1])).sum().backward()
+    touched = student.weight.grad.to_dense().abs().sum(1) > 0
+    assert touched.tolist() == [False, False, True, True, True, False, False]
+
+
+def test_other_vocabularies_are_refused() -> None:
+    with pytest.raises(UserError, match="needs a Unigram vocabulary, got WordPiece"):
+        parts_of(Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]")))
+
+
+def test_only_static_students_compose() -> None:
+    with pytest.raises(UserError, match="compose is for static students"):
+        StudentConfig(kind="bert", compose=True)
