@@ -16,6 +16,7 @@ from compact_labse.progress import say
 
 STEP = REASON = "evaluation sentence"
 
+_BEYOND = re.compile("[\U00010000-\U0010ffff]")
 _ASCII = {code: None for code in range(128) if unicodedata.category(chr(code))[0] in "PZC"}
 
 
@@ -27,7 +28,10 @@ def normalise(text: str) -> str:
     if text.isascii():
         return text.lower().translate(_ASCII)
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return unicodedata.normalize("NFKC", _ignored().sub("", folded))
+    kept = _ignored(0).sub("", folded)
+    if _BEYOND.search(kept):
+        kept = _ignored(1).sub("", kept)
+    return unicodedata.normalize("NFKC", kept)
 
 
 class EvaluationSentences:
@@ -87,9 +91,12 @@ def texts_without_evaluation(
 
 
 @functools.cache
-def _ignored() -> re.Pattern[str]:
-    """Runs of punctuation, separators and controls, which all lie in the first two planes and among the tags."""
-    codes = [*range(0x20000), *range(0xE0000, 0xE0080)]
+def _ignored(part: int) -> re.Pattern[str]:
+    """Runs of punctuation, separators and controls: part 0 in the basic plane, part 1 in the next and among the tags.
+
+    Apart, because `re` looks up a basic character in a bitmap, but goes through all ranges beyond one by one.
+    """
+    codes = range(0x10000) if part == 0 else [*range(0x10000, 0x20000), *range(0xE0000, 0xE0080)]
     ignored = [code for code in codes if unicodedata.category(chr(code)) in _IGNORED]
     starts = [code for code, before in zip(ignored, [-2, *ignored], strict=False) if code != before + 1]
     ends = [code for code, after in zip(ignored, [*ignored[1:], -2], strict=True) if after != code + 1]
