@@ -20,11 +20,13 @@ from compact_labse import __version__
 from compact_labse.errors import UserError, missing
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "data": ("compact_labse.commands.data", "clean, deduplicate and decontaminate text for training"),
     "distill": ("compact_labse.commands.distill", "train a small student from a teacher and text"),
     "eval": ("compact_labse.commands.eval", "measure retrieval, similarity and agreement with a teacher"),
     "export": ("compact_labse.commands.export", "write a model for another runtime, through the parity gates"),
     "bench": ("compact_labse.commands.bench", "compare latency, memory, size and accuracy side by side"),
     "embed": ("compact_labse.commands.embed", "turn text into vectors"),
+    "data": ("compact_labse.commands.data", "clean, deduplicate and decontaminate corpora"),
     "search": ("compact_labse.commands.search", "search a text file by meaning, across languages"),
 }
 
