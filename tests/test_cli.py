@@ -114,7 +114,7 @@ def test_after_two_dashes_debug_is_text(command, capsys: pytest.CaptureFixture[s
         (["pretend", "x", "--top", "ten"], "argument --top: invalid int value: 'ten'; see"),
         (["pretend", "x", "--to", "1"], "unrecognized arguments: --to 1; see `compact-labse pretend --help`"),
         (["pretned"], "unknown command 'pretned'; did you mean 'pretend'?"),
-        (["xyzzy"], "unknown command 'xyzzy'; known: distill, eval, export, bench, embed, search"),
+        (["xyzzy"], "unknown command 'xyzzy'; known: data, distill, eval, export, bench, embed, search"),
         (["--verbose"], "unrecognized arguments: --verbose; see `compact-labse --help`"),
     ],
 )
