@@ -1,4 +1,4 @@
-"""Time one encoder in one configuration, in this process: `python -m compact_labse.measure.latency` prints JSON.
+"""Time one encoder in one configuration, in this process: `python -m compact_labse.measure.latency` prints it as JSON.
 
 `processes.py` starts it afresh for every measurement. Times are milliseconds, memory is bytes.
 Shapes: B batch, T tokens.
@@ -23,7 +23,9 @@ from compact_labse.measure.environment import resident_bytes
 from compact_labse.measure.noise import percentiles
 
 _KEPT = 200
-_MOST_CALLS = 20_000
+_MOST_CALLS = 200_000
+# Marks our line, because models and their libraries print what they like.
+MARK = "measured: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +190,7 @@ def main(argv: Sequence[str]) -> int:
         found = measure(request["spec"], Cell(**request["cell"]), texts, request["started"])
     except UserError as error:
         found = {"error": str(error)}
-    print("\n" + json.dumps(found), flush=True)
+    print(f"\n{MARK}{json.dumps(found)}", flush=True)
     return 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import compact_labse
-from compact_labse.measure.latency import Cell
+from compact_labse.measure.latency import MARK, Cell
 
 T = TypeVar("T")
 
@@ -60,7 +60,10 @@ def run_cell(spec: str, cell: Cell, texts: Path, *, timeout_s: float = TIMEOUT_S
         raise CellFailed(f"took longer than {timeout_s:.0f} s") from None
     if done.returncode:
         raise CellFailed(_why(done))
-    found = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = next(
+        (json.loads(line.removeprefix(MARK)) for line in done.stdout.splitlines() if line.startswith(MARK)),
+        {"error": "ended without a result"},
+    )
     if "error" in found:
         raise CellFailed(found["error"])
     return found

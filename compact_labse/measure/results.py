@@ -23,6 +23,7 @@ from compact_labse.measure import environment
 from compact_labse.progress import say
 
 SCHEMA = 1
+_FIELDS = ("key", "kind", "session", "date", "config", "values", "machine", "versions", "command")
 
 Record = dict[str, Any]
 
@@ -90,9 +91,13 @@ def read(path: Path) -> list[Record]:
     if not path.exists():
         return []
     lines = path.read_bytes().splitlines()
-    found = [parsed for number, line in enumerate(lines, start=1) if (parsed := _parse(path, number, line))]
+    parsed = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    found = [each for each in parsed if each is not None]
     if lines and not found:
         raise UserError(f"{path} is not a results file: none of its {len(lines)} lines is a record; give another path")
+    for number, each in enumerate(parsed, start=1):
+        if each is None:
+            say(f"warning: {path}, line {number} is not a whole record (an interrupted run leaves such); skipped")
     return found
 
 
@@ -100,17 +105,8 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
     try:
         found = json.loads(line)
         schema = found["schema"]
-        (
-            found["key"],
-            found["kind"],
-            found["session"],
-            found["model"]["hash"],
-            found["model"]["runtime"],
-            found["config"],
-            found["values"],
-        )
+        _ = [found[name] for name in _FIELDS], found["model"]["hash"], found["model"]["runtime"]
     except (ValueError, KeyError, TypeError):
-        say(f"warning: {path}, line {number} is not a whole record (an interrupted run leaves such); skipped")
         return None
     if schema > SCHEMA:
         raise UserError(f"{path}, line {number} was written by a newer version (schema {schema}); update compact-labse")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from compact_labse.measure import environment
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.noise import Comparison, compare, spread
 from compact_labse.measure.results import Record
@@ -82,19 +83,19 @@ def summarise(records: Sequence[Record], models: Sequence[Values] | None = None)
     if models is None:
         models = list({identity(found["model"]): found["model"] for found in records}.values())
     wanted = [identity(model) for model in models]
-    chosen = [found for found in records if identity(found["model"]) in wanted]
+    chosen = sorted((r for r in records if identity(r["model"]) in wanted), key=lambda found: found["date"])
     same = _comparable(chosen)
     by_model = {key: [found for found in same if identity(found["model"]) == key] for key in wanted}
-    newest = max(chosen, key=lambda found: (found["kind"] == "speed", found["date"]))
+    newest = max(chosen, key=lambda found: (found["kind"] == "speed", found["date"]), default={})
     reference = _latest_speeds(by_model[wanted[0]])
     rows = [_row(model, by_model[identity(model)], reference) for model in models]
-    dates = sorted(found["date"] for found in chosen)
+    dates = [found["date"] for found in chosen] or [""]
     return Summary(
         rows=rows,
         cells=list(dict.fromkeys(cell for row in rows for cell in row.speeds)),
         datasets=list(dict.fromkeys(name for row in rows for name in row.quality)),
-        machine=newest["machine"],
-        versions=newest["versions"],
+        machine=newest.get("machine") or environment.machine(),
+        versions=newest.get("versions") or environment.versions(),
         commands=list(dict.fromkeys(found["command"] for found in chosen)),
         dates=(dates[0], dates[-1]),
         older=len(chosen) - len(same),
@@ -107,9 +108,9 @@ def identity(model: Values) -> tuple[str, ...]:
 
 
 def _comparable(records: Sequence[Record]) -> list[Record]:
-    """Records made under the newest conditions of their kind: same machine and versions, same evaluation text."""
+    """Of records by date, those under the newest conditions of their kind: machine and versions, evaluation text."""
     newest: dict[tuple[str, ...], Record] = {}
-    for found in sorted(records, key=lambda found: found["date"]):
+    for found in records:
         newest[_subject(found)] = found
     return [found for found in records if _conditions(found) == _conditions(newest[_subject(found)])]
 

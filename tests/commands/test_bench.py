@@ -1,0 +1,155 @@
+"""`compact-labse bench` and its pipeline on tiny models, each speed in a real process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compact_labse.cli import main
+from compact_labse.errors import UserError
+from compact_labse.measure.results import read
+from compact_labse.pipelines import load_pipeline
+
+compare = load_pipeline("bench", "compare")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    lines = [f"sentence number {n}\tSatz Nummer {n}\n" for n in range(20)]
+    (folder / "en-de.tsv").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def config(tmp_path: Path, data: Path, *models: str, **changes: Any) -> Any:
+    settings = {"shapes": (), "rounds": 1, "seconds": 0.05, "sentences": 10} | changes
+    return compare.Config(models=models, data=data, out=tmp_path / "out", **settings)
+
+
+def test_a_run_writes_records_and_report_and_a_second_one_measures_nothing(
+    tiny: Callable[[str], Path], tmp_path: Path, data: Path
+):
+    cfg = config(tmp_path, data, str(tiny("static")))
+    summary = compare.run(cfg)
+    assert {path.name for path in cfg.out.iterdir()} == {"results.jsonl", "report.html", "report.md"}
+    before = (cfg.out / "results.jsonl").read_bytes()
+    assert [found["kind"] for found in read(cfg.out / "results.jsonl")] == ["quality", "speed"]
+    row = summary.rows[0]
+    assert row.quality["pairs"]["languages"]["de"]["pairs"] == 20
+    assert row.speeds["text"].main > 0
+    assert row.peak_bytes > row.baseline_bytes
+    again = compare.run(cfg)
+    assert (cfg.out / "results.jsonl").read_bytes() == before
+    assert again.rows[0].speeds == row.speeds
+
+
+def test_a_model_that_fails_later_is_a_row_and_the_others_go_on(
+    tiny_copy: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    broken, good = tiny_copy("minilm"), tiny_copy("static")
+    real = compare.measure_quality
+
+    def lose_the_weights(results: Any, opened: Any, datasets: Any) -> None:
+        real(results, opened, datasets)
+        (broken / "model.safetensors").unlink()
+
+    monkeypatch.setattr(compare, "measure_quality", lose_the_weights)
+    bad, fine = compare.run(config(tmp_path, data, str(broken), str(good))).rows
+    assert bad.speeds == {}
+    assert bad.quality
+    (failure,) = bad.failures
+    assert failure.startswith("speed text: ")
+    assert fine.speeds["text"].rounds == 1
+    assert "Failed: minilm, speed text" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_an_evaluation_that_fails_is_a_row_too(
+    tiny: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def explode(*_: Any) -> None:
+        raise MemoryError("16 GB")
+
+    monkeypatch.setattr(compare, "record_quality", explode)
+    monkeypatch.setattr(compare, "record_speeds", lambda *_: None)
+    with pytest.raises(UserError, match="nothing could be measured of static: quality on pairs: MemoryError: 16 GB"):
+        compare.run(config(tmp_path, data, str(tiny("static"))))
+    assert "Failed: static, quality on pairs" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_model_of_which_nothing_could_be_measured_is_an_error_after_the_report(
+    tiny_copy: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tiny_copy("static")
+    monkeypatch.setattr(compare, "measure_quality", lambda *_: shutil.rmtree(folder))
+    with pytest.raises(UserError, match="nothing could be measured of static: speed text"):
+        compare.run(config(tmp_path, data, str(folder)))
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_an_interruption_keeps_what_is_done(
+    tiny: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "record_speeds", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        compare.run(config(tmp_path, data, str(tiny("static"))))
+    assert [found["kind"] for found in read(tmp_path / "out" / "results.jsonl")] == ["quality"]
+    assert "Quality" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_an_interruption_before_anything_was_measured_stays_an_interruption(
+    tiny: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "measure_quality", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        compare.run(config(tmp_path, data, str(tiny("static"))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"rounds": 0}, "rounds must be above 0, got 0"),
+        ({"threads": -1}, "threads must be above 0, got -1"),
+        ({"tatoeba_set": "12"}, "tatoeba_set must be one of 14, 29, 36, 112, got '12'"),
+    ],
+)
+def test_bounds_are_checked(tmp_path: Path, changes: dict[str, Any], complaint: str):
+    with pytest.raises(UserError, match=complaint):
+        config(tmp_path, tmp_path, "minilm", **changes)
+    with pytest.raises(UserError, match="at least one model"):
+        config(tmp_path, tmp_path)
+
+
+def test_a_wrong_path_is_said_before_anything_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["bench", "./nothing", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_command_compares_two_models(
+    tiny: Callable[[str], Path], tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    words = ["bench", str(tiny("minilm")), f"bag={tiny('static')}", "--data", str(data), "--out", str(out), "--quick"]
+    assert main([*words, "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert [row["model"]["label"] for row in found["rows"]] == ["minilm", "bag"]
+    assert set(found["rows"][1]["speeds"]) == {"1x20", "32x20", "text"}
+    assert found["rows"][1]["speeds"]["1x20"]["versus"]["rounds"] == 2
+    assert found["rows"][1]["agreement"]["pairs"]["means"]["en"]
+    assert f"report: {out / 'report.html'}" in captured.err
+    assert main(words) == 0
+    assert "Size and memory" in capsys.readouterr().out
