@@ -139,7 +139,9 @@ class Objectives(nn.Module):
             loss = losses.cosine_regression if cosine else losses.squared_regression
             named["regression"] = loss(self.projection(torch.cat(sides)), torch.cat([teacher_BE, teacher_BE]))
         if self.config.similarity:
-            one, other = (losses.similarity_kl(s, teacher_BE, self.config.similarity_temperature) for s in sides)
+            temperature = self.config.similarity_temperature
+            wanted_BB = losses.similarity_shares(teacher_BE, temperature)
+            one, other = (losses.similarity_kl(side_BD, wanted_BB, temperature) for side_BD in sides)
             named["similarity"] = (one + other) / 2
         return named
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compact_labse.softmaxes import SAFE, Ranking, Similarity
+
 
 def cosine_regression(guess_BE: Tensor, target_BE: Tensor) -> Tensor:
     """Mean of 1 - cosine between guesses (of any length) and the teacher's vectors."""
@@ -20,18 +22,27 @@ def squared_regression(guess_BE: Tensor, target_BE: Tensor) -> Tensor:
     return (guess_BE.float() - target_BE.float()).square().sum(-1).mean()
 
 
-def similarity_kl(student_BD: Tensor, target_BE: Tensor, temperature: float) -> Tensor:
+def similarity_kl(student_BD: Tensor, wanted_BB: Tensor, temperature: float) -> Tensor:
     """KL from the teacher's to the student's distribution of each sentence's similarity to the others of the batch.
 
-    Rows of cosines, without the diagonal, softmaxed at `temperature` (LEALLA's logit distillation, on similarities).
-    A batch of one has no others and costs zero.
+    `wanted_BB` is what `similarity_shares` makes of the teacher's vectors at the same temperature (LEALLA's logit
+    distillation, on similarities). A batch of one has no others and costs zero.
     """
-    others = student_BD.shape[0] - 1
-    if others < 1:
+    if len(student_BD) < 2:
         return student_BD.sum() * 0.0
-    student_BB = _without_diagonal(_products(student_BD, student_BD)) / temperature
-    teacher_BB = _without_diagonal(_products(target_BE, target_BE)) / temperature
-    return F.kl_div(student_BB.log_softmax(-1), teacher_BB.log_softmax(-1), reduction="batchmean", log_target=True)
+    if 1 / temperature <= SAFE:
+        loss: Tensor = Similarity.apply(student_BD, wanted_BB, 1 / temperature)
+        return loss
+    logits_BB = _products(student_BD, student_BD) / temperature
+    log_BB = _without_diagonal(logits_BB).log_softmax(-1)
+    return F.kl_div(log_BB, _without_diagonal(wanted_BB), reduction="batchmean")
+
+
+@torch.no_grad()
+def similarity_shares(vectors_BE: Tensor, temperature: float) -> Tensor:
+    """Rows of probabilities `[B, B]`: softmax over the others of the batch of cosine / temperature; zero diagonal."""
+    logits_BB = _products(vectors_BE, vectors_BE) / temperature
+    return logits_BB.fill_diagonal_(-torch.inf).softmax(-1) if len(vectors_BE) > 1 else logits_BB.zero_()
 
 
 def translation_ranking(
@@ -43,10 +54,14 @@ def translation_ranking(
     for the true pair and `scale * cosine` for the rest. `same_BB` is true where row and column mean the same although
     they are not one pair (equal texts): these are no negatives. Its diagonal is ignored.
     """
+    off_BB = None if same_BB is None else _off_diagonal(same_BB)
+    if not (isinstance(scale, Tensor) and scale.requires_grad) and float(scale) <= SAFE:
+        loss: Tensor = Ranking.apply(source_BD, target_BD, float(scale), margin, off_BB)
+        return loss
     logits_BB = _products(source_BD, target_BD)
     rows = torch.arange(logits_BB.shape[0], device=logits_BB.device)
     true_B = logits_BB.diagonal() - margin
-    logits_BB = logits_BB.masked_fill(_off_diagonal(same_BB), -torch.inf) if same_BB is not None else logits_BB
+    logits_BB = logits_BB.masked_fill(off_BB, -torch.inf) if off_BB is not None else logits_BB
     logits_BB = logits_BB.index_put((rows, rows), true_B) * scale
     there_B = logits_BB.logsumexp(1)
     back_B = logits_BB.logsumexp(0)
@@ -64,7 +79,7 @@ def _products(left_BD: Tensor, right_BD: Tensor) -> Tensor:
 
 
 def _off_diagonal(mask_BB: Tensor) -> Tensor:
-    return mask_BB & ~torch.eye(mask_BB.shape[0], dtype=torch.bool, device=mask_BB.device)
+    return mask_BB.clone().fill_diagonal_(False)
 
 
 def _without_diagonal(scores_BB: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def unit(rows: int, width: int, seed: int) -> torch.Tensor:
 
 def slow_ranking(source, target, scale, margin, same=None):
     """Equation by equation: one softmax per row and direction, Python loops."""
-    size, total = len(source), 0.0
+    size, total, source, target = len(source), 0.0, source.double(), target.double()
     for left, right in ((source, target), (target, source)):
         for i in range(size):
             true = scale * ((left[i] * right[i]).sum() - margin)
@@ -27,7 +27,7 @@ def slow_ranking(source, target, scale, margin, same=None):
                 if j != i and not (same is not None and same[i, j]):
                     terms.append((scale * (left[i] * right[j]).sum()).exp())
             total = total - (true.exp() / sum(terms)).log()
-    return total / (2 * size)
+    return (total / (2 * size)).float()
 
 
 def assert_same_forward_and_backward(fast, slow, inputs, tolerance=1e-5):
@@ -39,13 +39,14 @@ def assert_same_forward_and_backward(fast, slow, inputs, tolerance=1e-5):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=tolerance)
 
 
+@pytest.mark.parametrize("scale", [10.0, 60.0])  # with and without the hand-written gradient
 @pytest.mark.parametrize("masked", [False, True])
-def test_ranking_equals_the_loops(masked):
+def test_ranking_equals_the_loops(masked, scale):
     source, target = unit(7, 5, 0), unit(7, 5, 1)
     same = losses.same_meaning(torch.tensor([1, 2, 3, 1, 5, 6, 7]), torch.tensor([1, 2, 3, 4, 5, 5, 7]))
     same = same if masked else None
-    fast = losses.translation_ranking(source, target, scale=10.0, margin=0.3, same_BB=same)
-    assert_same_forward_and_backward(fast, slow_ranking(source, target, 10.0, 0.3, same), [source, target])
+    fast = losses.translation_ranking(source, target, scale=scale, margin=0.3, same_BB=same)
+    assert_same_forward_and_backward(fast, slow_ranking(source, target, scale, 0.3, same), [source, target], 1e-4)
 
 
 def test_ranking_without_the_mask_differs_so_that_the_test_above_can_fail():
@@ -70,22 +71,42 @@ def test_a_learned_scale_receives_its_gradient():
     assert_same_forward_and_backward(fast, slow_ranking(source, target, scale, 0.2), [scale, source, target])
 
 
-def test_similarity_equals_the_loops():
+@pytest.mark.parametrize("temperature", [0.1, 0.02])  # with and without the hand-written gradient
+def test_similarity_equals_the_loops(temperature):
     student, teacher = unit(6, 4, 0), unit(6, 9, 1)
-    fast = losses.similarity_kl(student, teacher, temperature=0.1)
+    fast = losses.similarity_kl(student, losses.similarity_shares(teacher, temperature), temperature)
     slow = torch.tensor(0.0)
     for i in range(6):
         others = [j for j in range(6) if j != i]
-        p = torch.stack([(teacher[i] * teacher[j]).sum() / 0.1 for j in others]).softmax(0).detach()
-        q = torch.stack([(student[i] * student[j]).sum() / 0.1 for j in others]).softmax(0)
+        p = torch.stack([(teacher[i] * teacher[j]).sum() / temperature for j in others]).softmax(0).detach()
+        q = torch.stack([(student[i] * student[j]).sum() / temperature for j in others]).softmax(0)
         slow = slow + (p * (p.log() - q.log())).sum()
-    assert_same_forward_and_backward(fast, slow / 6, [student])
+    assert_same_forward_and_backward(fast, slow / 6, [student], 1e-4)
 
 
 def test_similarity_is_zero_where_student_and_teacher_agree_and_for_a_batch_of_one():
     vectors = unit(5, 4, 0)
-    assert losses.similarity_kl(vectors, vectors, 0.05).item() == pytest.approx(0, abs=1e-6)
-    assert losses.similarity_kl(vectors[:1], vectors[:1], 0.05).item() == 0
+    assert losses.similarity_kl(vectors, losses.similarity_shares(vectors, 0.05), 0.05).item() == pytest.approx(
+        0, abs=1e-5
+    )
+    assert losses.similarity_kl(vectors[:1], losses.similarity_shares(vectors[:1], 0.05), 0.05).item() == 0
+
+
+def test_bfloat16_changes_little():
+    """Under autocast the products are bf16, forward and backward; loss and gradient stay close to float32."""
+    source, target = unit(32, 64, 0), unit(32, 64, 1)
+
+    def both() -> tuple[torch.Tensor, torch.Tensor]:
+        wanted = losses.similarity_shares(target, 0.1)
+        loss = losses.translation_ranking(source, target, scale=10.0, margin=0.1)
+        loss = loss + losses.similarity_kl(source, wanted, 0.1)
+        return loss, torch.autograd.grad(loss, source)[0]
+
+    exact, gradient = both()
+    with torch.autocast("cpu", torch.bfloat16):
+        low, low_gradient = both()
+    assert low.item() == pytest.approx(exact.item(), rel=0.01)
+    assert F.cosine_similarity(low_gradient.flatten(), gradient.flatten(), dim=0) > 0.999
 
 
 def test_cosine_regression_equals_the_loops_and_ignores_the_length_of_the_guess():
