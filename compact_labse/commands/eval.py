@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compact_labse.measure.datasets import Dataset
+    from compact_labse.measure.results import Record
 
 TATOEBA_SETS = ("14", "29", "36", "112")
 
@@ -56,4 +62,28 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps(record, ensure_ascii=False))
     else:
         print_report(summarise(records, [artifact.record() for artifact, _ in opened]), sys.stdout)
+        for line in worst_texts(records, datasets):
+            print(line)
     return 0
+
+
+def worst_texts(records: Sequence[Record], datasets: Sequence[Dataset]) -> list[str]:
+    """For every agreement, the text on which the two encoders differ most."""
+    from compact_labse.measure.evaluate import agreement_texts
+    from compact_labse.measure.runs import AGREEMENT_TEXTS
+
+    by_name = {dataset.name: dataset for dataset in datasets}
+    lines = []
+    for record in records:
+        languages = record["values"]["languages"]
+        cosines = {code: row["worst_cosine"] for code, row in languages.items() if row.get("worst_cosine") is not None}
+        if not cosines:
+            continue
+        code = min(cosines, key=lambda code: cosines[code])
+        dataset = record["config"]["dataset"]
+        text = agreement_texts(by_name[dataset], AGREEMENT_TEXTS)[code][languages[code]["worst_index"]]
+        lines.append(
+            f"Least agreement of {record['model']['label']} with {record['values']['with']} on {dataset}: "
+            f"{cosines[code]:.4f} in {code}, {text!r}"
+        )
+    return lines

@@ -1,4 +1,4 @@
-"""Tables of quality: means over language sets, weakest languages, agreement with the reference."""
+"""Tables of quality: means over language sets, weakest languages, agreement of two encoders."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def weakest_table(summary: Summary) -> Table | None:
 
 
 def agreement_table(summary: Summary) -> Table | None:
-    """Cosines and shared neighbours with the teacher, per data set and for English apart.
+    """Cosines and shared neighbours with the teacher or reference, per data set and for English apart.
 
     English apart, because an English teacher has nothing to say about the other languages.
     """
     rows = [
-        [Entry(row.label, row.label), Entry(dataset, dataset)]
+        [Entry(row.label, row.label), Entry(values["with"], values["with"]), Entry(dataset, dataset)]
         + [entry for name in ("en", "all") for entry in _agreement_entries(name, values)]
         for row in summary.rows
         for dataset, values in row.agreement.items()
     ]
     measures = ("cosine", "worst", "same nearest %", "shared top 10 %")
-    header = ["model", "text", *(f"{name} {measure}" for name in ("English", "all") for measure in measures)]
-    return Table(title="Agreement with the reference", header=header, rows=rows) if rows else None
+    header = ["model", "with", "text", *(f"{name} {measure}" for name in ("English", "all") for measure in measures)]
+    return Table(title="Agreement", header=header, rows=rows) if rows else None
 
 
 def _agreement_entries(name: str, values: dict[str, Any]) -> list[Entry]:
@@ -60,8 +60,8 @@ def _agreement_entries(name: str, values: dict[str, Any]) -> list[Entry]:
     languages = values["languages"]
     code, worst = _worst_cosine({name: languages[name]} if name in languages else languages)
     return [
-        number(means.get("mean_cosine"), 4),
-        number(worst, 4, note=f"in {code}" if code else ""),
+        _cosine(means.get("mean_cosine")),
+        _cosine(worst, f"in {code}"),
         number(means["top1_overlap"], 1),
         number(means["top10_overlap"], 1),
     ]
@@ -94,6 +94,10 @@ def _weakest(values: dict[str, Any] | None) -> Entry:
     column = {code: row[values["measures"][0]] for code, row in values["languages"].items()}
     named = [f"{code} {column[code]:.0f}" for code in values["worst"]]
     return Entry(" ".join(named), column[values["worst"][0]])
+
+
+def _cosine(value: float | None, note: str = "") -> Entry:
+    return Entry(ABSENT) if value is None else Entry(f"{value:.4f}", value, note)
 
 
 def _worst_cosine(languages: dict[str, dict[str, Any]]) -> tuple[str, float | None]:

@@ -54,8 +54,10 @@ def record(kind: str, model: Mapping[str, Any], config: Mapping[str, Any], value
 
 def command_line() -> str:
     """The command that runs, as one would type it."""
-    program = "compact-labse" if Path(sys.argv[0]).stem in {"compact-labse", "__main__"} else Path(sys.argv[0]).name
-    return shlex.join([program, *sys.argv[1:]])
+    script = Path(sys.argv[0])
+    if script.stem in {"compact-labse", "__main__"}:
+        return shlex.join(["compact-labse", *sys.argv[1:]])
+    return shlex.join([*(["python"] if script.suffix == ".py" else []), *sys.argv])
 
 
 class Results:

@@ -42,7 +42,7 @@ def record_agreement(
     model = student[0].record()
     found = results.find("agreement", model, config)
     if found is None:
-        values = _agreement(student[1], teacher[1], dataset)
+        values = _agreement(student[1], teacher[1], dataset) | {"with": teacher[0].label}
         found = results.add(record("agreement", model, config, values))
     return found
 

@@ -51,6 +51,15 @@ def test_a_teacher_adds_agreement_and_with_itself_it_is_perfect(
     assert agreement["values"]["languages"]["en"]["top10_overlap"] == 100
 
 
+def test_the_text_of_least_agreement_is_quoted(
+    tiny: Callable[[str], Path], data: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["eval", str(tiny("minilm")), "--teacher", f"T={tiny('xlmr')}", "--data", str(data)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Least agreement of minilm with T on pairs: ")
+    assert any(repr(text) in last for pair in PAIRS for text in (*pair, f"{pair[0]} !"))
+
+
 def test_a_second_run_measures_only_what_is_missing(
     tiny: Callable[[str], Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

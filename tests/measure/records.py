@@ -57,10 +57,11 @@ def retrieval(
 
 
 def agrees(of: dict[str, Any], dataset: str = "pud") -> Record:
-    row = {"mean_cosine": 0.98, "worst_cosine": 0.9, "worst_text": "x", "top1_overlap": 90.0, "top10_overlap": 85.0}
+    row = {"mean_cosine": 0.98, "worst_cosine": 0.9, "worst_index": 3, "top1_overlap": 90.0, "top10_overlap": 85.0}
     means = {
         name: {key: row[key] for key in ("mean_cosine", "top1_overlap", "top10_overlap")} for name in ("en", "all")
     }
     languages = {"de": row, "en": {**row, "worst_cosine": 0.95}}
     values = {"measures": ["mean_cosine"], "languages": languages, "means": means, "headline": "all", "worst": ["de"]}
-    return record("agreement", of, {"dataset": dataset, "digest": "d", "teacher": "t"}, {**values, "untrained": []})
+    config = {"dataset": dataset, "digest": "d", "teacher": "t"}
+    return record("agreement", of, config, {**values, "untrained": [], "with": "teacher"})

@@ -58,7 +58,7 @@ def test_tables_show_ratios_ties_and_sizes(summary: Summary):
     assert sizes["twin"]["file MB"] == "–"
     assert table(summary, "Quality")["student"]["pud xx→en"] == "83.0"
     assert table(summary, "Weakest languages")["student"]["tatoeba"] == "ka 28 ko 58 de 88"
-    assert table(summary, "Agreement with the reference")["student"]["English worst"] == "0.9500"
+    assert table(summary, "Agreement")["student"]["English worst"] == "0.9500"
 
 
 def test_notes_say_how_it_was_measured_and_what_failed(summary: Summary):

@@ -12,7 +12,7 @@ import pytest
 
 from compact_labse.errors import UserError
 from compact_labse.measure import environment
-from compact_labse.measure.results import Results, read, record, result_key
+from compact_labse.measure.results import Results, command_line, read, record, result_key
 from tests.measure.records import model
 
 
@@ -141,3 +141,16 @@ def test_memory_and_machine_are_read():
     assert 10e6 < found["now"] <= found["peak"]
     assert environment.machine()["cores"] == environment.usable_cores() > 0
     assert float(str(environment.machine()["memory_gb"])) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["/usr/bin/compact-labse", "bench", "a b"], "compact-labse bench 'a b'"),
+        (["/x/compact_labse/__main__.py", "eval", "m"], "compact-labse eval m"),
+        (["distill/quickstart.py", "out"], "python distill/quickstart.py out"),
+    ],
+)
+def test_the_command_is_recorded_as_one_would_type_it(monkeypatch: pytest.MonkeyPatch, argv: list[str], command: str):
+    monkeypatch.setattr("sys.argv", argv)
+    assert command_line() == command
