@@ -78,6 +78,8 @@ def train_vocabulary(texts: Iterable[str], config: VocabularyConfig) -> Tokenize
         tokenizer.train_from_iterator((text.translate(rare) for text in normalised), trainer)
     except Exception as error:  # the library raises bare Exception
         raise UserError(f"no vocabulary could be trained on this text: {error}") from error
+    if config.kind == "unigram":
+        tokenizer = _rounded(tokenizer)
     if not any(piece.strip("▁ ") for piece in tokenizer.get_vocab() if piece not in SPECIALS):
         raise UserError("no vocabulary could be trained on this text: it has no characters")
     return with_special_tokens(tokenizer)
@@ -169,6 +171,13 @@ def _unigram(config: VocabularyConfig) -> tuple[Tokenizer, Any]:
         show_progress=False,
     )
     return tokenizer, trainer
+
+
+def _rounded(tokenizer: Tokenizer) -> Tokenizer:
+    """The same pieces with log-probabilities of three decimals: a third of `tokenizer.json` is digits beyond them."""
+    content = json.loads(tokenizer.to_str())
+    content["model"]["vocab"] = [[piece, round(score, 3)] for piece, score in content["model"]["vocab"]]
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def _wordpiece(config: VocabularyConfig) -> tuple[Tokenizer, Any]:
