@@ -1,0 +1,100 @@
+"""The folder that an export is written to: temporary until its gates have passed, complete enough to be used alone.
+
+An artifact lies in `onnx/` of its model's folder, or of a folder of its own that gets tokenizer and settings too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from compact_labse.encoder import Encoder
+from compact_labse.errors import UserError
+from compact_labse.folder import sha256_file, writing_folder
+from compact_labse.formats.contract import PARITY
+
+# What readers of exported folders look at: tokenizers, settings of the model and its modules; weights stay behind.
+SIDE_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+    "config.json", "config_sentence_transformers.json", "sentence_*config.json", "modules.json", "README.md",
+    "[0-9]*_*/config.json",
+)  # fmt: skip
+
+
+@contextmanager
+def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder for artifacts of one kind ("onnx"), which gets its name if the block succeeds, or vanishes.
+
+    Without `out` it becomes `<kind>/` in the source's own folder, keeping the artifacts of earlier exports; with `out`
+    a new folder is made around it. UserError if the source has no folder of its own, or `out` is taken.
+    """
+    folder = source.source
+    if folder is None or not folder.is_dir():
+        raise UserError(f"{source.name} has no model folder to export from")
+    if out is None:
+        if _installed(folder):
+            raise UserError(
+                f"{source.name} lies among installed packages ({folder}): name a folder to write, --out DIR"
+            )
+        with writing_folder(folder / kind, overwrite=True) as temporary:
+            if (folder / kind).is_dir():
+                shutil.copytree(folder / kind, temporary, copy_function=_link, dirs_exist_ok=True)
+            _write_tokenizer(source, folder, temporary)
+            yield temporary
+        return
+    if out.resolve() == folder.resolve():
+        raise UserError(f"--out is the model's own folder {folder}; leave it out to export into {folder / kind}")
+    with writing_folder(out, overwrite=overwrite) as temporary:
+        _copy_side_files(folder, temporary)
+        _write_tokenizer(source, temporary, temporary)
+        (temporary / kind).mkdir()
+        yield temporary / kind
+
+
+def add_entry(folder: Path, artifact: str, entry: Mapping[str, Any], tokenizer: Path) -> None:
+    """Note an artifact in the folder's `parity.json`: what was measured, its size and the hashes that openers check."""
+    path = folder / PARITY
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"artifacts": {}}
+    files = [folder / artifact, *sorted(folder.glob(f"{artifact}_data"))]
+    content["artifacts"][artifact] = {
+        **entry,
+        "bytes": sum(file.stat().st_size for file in files),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "sha256": {file.name: sha256_file(file) for file in [*files, tokenizer]},
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    path.unlink(missing_ok=True)  # it may be a hard link to the file of the earlier export
+    path.write_bytes(text + b"\n")
+
+
+def _write_tokenizer(source: Encoder, model: Path, place: Path) -> None:
+    """Give a model without `tokenizer.json` at its top the one that the source works with."""
+    if not (model / "tokenizer.json").is_file():
+        source.tokens.tokenizer.save(str(place / "tokenizer.json"))
+
+
+def _copy_side_files(folder: Path, target: Path) -> None:
+    for pattern in SIDE_FILES:
+        for path in folder.glob(pattern):
+            place = target / path.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def _link(path: str, target: str) -> str:
+    """A hard link where the disk has them: an earlier export may be gigabytes, and is never written to in place."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy2(path, target)
+    return target
+
+
+def _installed(folder: Path) -> bool:
+    return "site-packages" in folder.resolve().parts

@@ -1,0 +1,90 @@
+"""Export a model to ONNX: float32 graph -> integer weights -> gates -> files, all of them or none.
+
+    compact-labse export MODEL --onnx --int8
+
+A folder of artifacts appears only if every one of them agrees with the model it came from; `parity.json` beside them
+says how far, in which language, and which limits were loosened for what reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compact_labse import load, sample
+from compact_labse.errors import UserError, require
+from compact_labse.folder import model_hash, write_lineage
+from compact_labse.formats.contract import FILES, FOLDER
+from compact_labse.formats.export_folder import add_entry, export_folder
+from compact_labse.onnx_encoder import tokenizer_folder
+from compact_labse.progress import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxExport:
+    """What to export and how strictly.
+
+    `formats` are keys of `formats.contract.FILES`. `recipe` fixes how linear layers are stored in int8 (default: the
+    fastest that passes). `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
+    """
+
+    model: str
+    out: Path | None = None
+    formats: tuple[str, ...] = ("fp32",)
+    recipe: str | None = None
+    allow_batch_variant: bool = False
+    loosen: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FILES:
+                raise UserError(f"unknown ONNX format {name!r}, expected some of {', '.join(FILES)}")
+        if self.loosen and not self.reason.strip():
+            raise UserError("gates are loosened only for a reason, which is recorded: --reason TEXT")
+
+
+def run(cfg: OnnxExport) -> Path:
+    """Write the artifacts and give their folder; GateError if one disagrees with its source, and nothing is written."""
+    require("onnx", "onnx")
+    require("onnxscript", "onnx")
+    from compact_labse.formats.onnx_graph import graph_of
+    from compact_labse.formats.onnx_write import Job, limits_of, refuse_variant, write
+    from compact_labse.torch_encoder import TorchEncoder
+
+    source = load(cfg.model, device="cpu")
+    assert isinstance(source, TorchEncoder)
+    with export_folder(source, cfg.out, FOLDER, overwrite=cfg.overwrite) as folder:
+        say(f"export {cfg.model}: float32 graph")
+        texts = {"calibration": sample.parallel("calibration"), "test": sample.parallel("test")}
+        job = Job(source=source, graph=graph_of(source), **texts)
+        for kind in cfg.formats:
+            loosened = _loosened(cfg, kind)
+            entry, parity = write(job, folder, kind, limits_of(kind, loosened), cfg.recipe)
+            refuse_variant(kind, parity)
+            parity.require(FILES[kind])
+            record = {"loosened": loosened, "reason": cfg.reason} if loosened else {}
+            add_entry(
+                folder, FILES[kind], {**entry, **record}, tokenizer_folder(folder / FILES[kind]) / "tokenizer.json"
+            )
+        if cfg.out is not None:
+            assert source.source is not None
+            inputs = {cfg.model: model_hash(source.source)}
+            write_lineage(folder.parent, command="export --onnx", config=asdict(cfg), inputs=inputs)
+    written = (cfg.out or _folder_of(source)) / FOLDER
+    say(f"written: {', '.join(str(written / FILES[kind]) for kind in cfg.formats)}")
+    return written
+
+
+def _loosened(cfg: OnnxExport, kind: str) -> dict[str, float]:
+    """The gates that the configuration lowers for one format."""
+    variant = {"invariance": 0.0} if cfg.allow_batch_variant and kind == "int8-dynamic" else {}
+    return {**cfg.loosen, **variant}
+
+
+def _folder_of(source: Any) -> Path:
+    assert source.source is not None
+    return source.source
