@@ -59,8 +59,7 @@ def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bo
 
 def add_entry(folder: Path, artifact: str, entry: Mapping[str, Any], tokenizer: Path) -> None:
     """Note an artifact in the folder's `parity.json`: what was measured, its size and the hashes that openers check."""
-    path = folder / PARITY
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"artifacts": {}}
+    content = _read(folder)
     files = [folder / artifact, *sorted(folder.glob(f"{artifact}_data"))]
     content["artifacts"][artifact] = {
         **entry,
@@ -68,7 +67,30 @@ def add_entry(folder: Path, artifact: str, entry: Mapping[str, Any], tokenizer: 
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "sha256": {file.name: sha256_file(file) for file in [*files, tokenizer]},
     }
+    _write(folder, content)
+
+
+def remove(folder: Path, artifact: str) -> None:
+    """Delete an artifact of an earlier export and its entry; nothing if there is none."""
+    for file in folder.glob(f"{artifact}*"):
+        file.unlink()
+    content = _read(folder)
+    if content["artifacts"].pop(artifact, None) is not None:
+        _write(folder, content)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / PARITY
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"artifacts": {}}
+        return content | {"artifacts": dict(content["artifacts"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path.name} of the earlier export is damaged ({error!r}): delete that folder") from error
+
+
+def _write(folder: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    path = folder / PARITY
     path.unlink(missing_ok=True)  # it may be a hard link to the file of the earlier export
     path.write_bytes(text + b"\n")
 

@@ -20,6 +20,7 @@ from compact_labse.folder import model_hash
 from compact_labse.formats import onnx_graph, onnx_quantize
 from compact_labse.formats.agreement import Reference
 from compact_labse.formats.contract import FILES, INPUTS, Facts
+from compact_labse.formats.export_folder import remove
 from compact_labse.formats.onnx_quantize import INVARIANT, Feed
 from compact_labse.formats.parity import LIMITS, Limits, Parity, judge
 from compact_labse.onnx_encoder import OnnxEncoder
@@ -59,6 +60,7 @@ def write(job: Job, folder: Path, kind: str, limits: Limits, recipe: str | None)
     """
     path = folder / FILES[kind]
     started = time.monotonic()
+    remove(folder, path.name)
     if kind == "fp32":
         recipe, model = "float", job.graph
     else:
@@ -126,8 +128,7 @@ def _facts(job: Job, kind: str, recipe: str) -> Facts:
 
 
 def _save(model: onnx.ModelProto, facts: Facts, path: Path) -> None:
-    for file in path.parent.glob(f"{path.name}*"):
-        file.unlink()  # it may be a hard link to the artifact of an earlier export
+    remove(path.parent, path.name)  # a recipe that was tried before, with its external data
     onnx_graph.stamp(model, facts)
     onnx_graph.save(model, path)
 
