@@ -49,7 +49,7 @@ def save_student(student: StaticStudent | TransformerStudent, tokenizer: Tokeniz
 def _save_static(student: StaticStudent, tokenizer: Tokenizer, folder: Path) -> dict[str, str]:
     table_VD = student.table().detach().float().cpu().contiguous()
     save_file({"embedding.weight": table_VD}, folder / "model.safetensors", metadata={"format": "pt"})
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     return {"StaticEmbedding": "", "Normalize": "1_Normalize"}
 
 
@@ -68,7 +68,7 @@ def _save_transformer(student: TransformerStudent, tokenizer: Tokenizer, folder:
 
 def _save_tokenizer(tokenizer: Tokenizer, max_tokens: int, folder: Path) -> None:
     """`tokenizer.json`, the settings that `AutoTokenizer` needs, and `vocab.txt` where it is a WordPiece."""
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     names = {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
     known = {key: token for key, token in names.items() if tokenizer.token_to_id(token) is not None}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens, **known}
