@@ -5,9 +5,8 @@ Shapes: B pairs of a batch, K tokens of a batch (both sides), D student dimensio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,59 +16,13 @@ from compact_labse import losses
 from compact_labse.corpus.sampling import temperature_weights
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
+from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import Pairs
 from compact_labse.sampler import Sampler, grouped
 from compact_labse.shards import Ragged, joined
 from compact_labse.students import StaticStudent, TransformerStudent
 
 EVALUATION_TEXTS = 2048
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectivesConfig:
-    """What the student learns, as a weighted sum; an objective of weight 0 is not computed.
-
-    Args:
-        regression: Weight of: both sides of a pair get the teacher's vector of the source side.
-        regression_kind: "cosine" (1 - cosine) or "mse" (squared distance).
-        similarity: Weight of: sentences are similar to the others of the batch as the teacher says (KL).
-        similarity_temperature: Softmax temperature of those similarities.
-        ranking: Weight of: each sentence finds its translation among the batch's, both ways, with a margin.
-        scale: Factor of the cosines in the ranking; with `learn_scale` only where it starts.
-        learn_scale: Let training change the scale.
-        margin: What the true pair's cosine must be better by.
-        targets: "cached" computes the teacher's vectors once, on disk; "live" in every step.
-        max_targets: Only so many source sentences get a teacher's vector (chosen by hash); the others only rank.
-        teacher_bf16: Run the teacher in bfloat16: about three times as fast, cosine 0.9999.
-    """
-
-    regression: float = 1.0
-    regression_kind: Literal["cosine", "mse"] = "cosine"
-    similarity: float = 0.0
-    similarity_temperature: float = 0.05
-    ranking: float = 1.0
-    scale: float = 20.0
-    learn_scale: bool = False
-    margin: float = 0.1
-    targets: Literal["cached", "live"] = "cached"
-    max_targets: int | None = None
-    teacher_bf16: bool = True
-
-    def __post_init__(self) -> None:
-        weights = {name: getattr(self, name) for name in ("regression", "similarity", "ranking")}
-        if min(weights.values()) < 0 or not any(weights.values()):
-            raise UserError(f"objectives need weights of at least 0 and one above 0, got {weights}")
-        if self.scale <= 0 or self.similarity_temperature <= 0:
-            raise UserError("objectives.scale and objectives.similarity_temperature must be positive")
-        if self.regression_kind not in ("cosine", "mse"):
-            raise UserError(f"objectives.regression_kind is {self.regression_kind!r}; known: cosine, mse")
-        if self.targets not in ("cached", "live"):
-            raise UserError(f"objectives.targets is {self.targets!r}; known: cached, live")
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether any objective looks at the teacher's vectors."""
-        return bool(self.regression or self.similarity)
 
 
 class Targets(Protocol):

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from compact_labse.corpus.account import Account
-from compact_labse.corpus.clean import Cleaning, clean_pairs
-from compact_labse.corpus.decontaminate import EvaluationSentences, without_evaluation
+from compact_labse.corpus.clean import Cleaning, clean_pairs, clean_texts
+from compact_labse.corpus.decontaminate import EvaluationSentences, texts_without_evaluation, without_evaluation
 from compact_labse.corpus.files import Source
-from compact_labse.corpus.read import read_pairs
+from compact_labse.corpus.read import read_pairs, read_texts
 from compact_labse.corpus.records import Pair
 from compact_labse.errors import UserError
 from compact_labse.progress import say, track
+
+ALONE = "alone"  # the language of sentences that stand for themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +69,32 @@ class Record(NamedTuple):
     origin: int
 
 
-def read_records(sources: Sequence[Source], config: CorpusConfig, account: Account) -> Iterator[Record]:
-    """Read, clean and decontaminate the pairs of some files; `account` counts what is dropped and why."""
+def read_records(
+    sources: Sequence[Source], texts: Sequence[Source], config: CorpusConfig, account: Account
+) -> Iterator[Record]:
+    """Read, clean and decontaminate the pairs of `sources`, then the sentences of `texts`, each as a pair with itself.
+
+    `account` counts what is dropped and why. Files of texts are numbered after those of pairs.
+    """
+    avoid = EvaluationSentences.from_files(*config.avoid) if config.avoid else None
     reader = _Reader(sources, config)
     pairs: Iterator[Pair] = clean_pairs(reader, config.cleaning, account)
-    if config.avoid:
-        pairs = without_evaluation(pairs, EvaluationSentences.from_files(*config.avoid), account)
+    if avoid is not None:
+        pairs = without_evaluation(pairs, avoid, account)
     # Every step takes one pair and passes it on before it takes the next, so the reader's file is this pair's.
     for pair in pairs:
         yield Record(*pair, reader.origin)
+    for origin, source in enumerate(texts, start=len(sources)):
+        sentences = clean_texts(_sentences(source, config), config.cleaning, account, language=ALONE)
+        if avoid is not None:
+            sentences = texts_without_evaluation(sentences, avoid, account, language=ALONE)
+        for sentence in sentences:
+            yield Record(sentence, sentence, ALONE, origin)
+
+
+def _sentences(source: Source, config: CorpusConfig) -> Iterator[str]:
+    kind = None if source.kind == "hub" else source.kind
+    return read_texts(source.name, max_bad=config.max_bad, kind=kind)
 
 
 class _Reader:

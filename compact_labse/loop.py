@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compact_labse.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from compact_labse.errors import UserError
-from compact_labse.loop_config import FREE, LoopConfig, Task
+from compact_labse.loop_config import FREE, LoopConfig
 from compact_labse.optimizer import Optimizer
 from compact_labse.progress import say
 from compact_labse.runlog import RunLog
@@ -29,6 +29,27 @@ __all__ = ["LoopConfig", "Task", "train"]
 
 PROBE_STEPS = 8
 PROBE_SHARE = 0.8  # the rest is for the optimizer, evaluations and checkpoints
+
+
+class Task(Protocol):
+    """What the loop trains: a module, its data, its objectives and its evaluation."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained, saved in checkpoints and moved to the device."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the module's parameters that are tables of token vectors."""
+
+    def batch(self, number: int) -> Any:
+        """The batch of that number: a pure function, called ahead of time in another thread."""
+
+    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum to minimise, and the unweighted objectives by name."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out metrics; "score" decides which weights are kept (larger is better). Empty if there is no data."""
 
 
 def train(task: Task, config: LoopConfig, folder: Path, key: str = "") -> Progress:

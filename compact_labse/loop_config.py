@@ -1,39 +1,15 @@
-"""What the training loop is told: how long to train and what to keep, and what it needs of a task."""
+"""What the training loop is told: how long to train and what to keep. Needs no torch to be read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import Any
 
 from compact_labse.errors import UserError
-from compact_labse.optimizer import OptimizerConfig
+from compact_labse.schedule import OptimizerConfig
 
 # Settings that change when a run stops or what it prints, not what it computes: a resumed run may change them.
 FREE = ("max_minutes", "checkpoint_minutes", "checkpoint_every", "log_every", "say_every_s", "tensorboard")
-
-
-class Task(Protocol):
-    """What the loop trains: a module, its data, its objectives and its evaluation."""
-
-    @property
-    def module(self) -> nn.Module:
-        """What is trained, saved in checkpoints and moved to the device."""
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Names of the module's parameters that are tables of token vectors."""
-
-    def batch(self, number: int) -> Any:
-        """The batch of that number: a pure function, called ahead of time in another thread."""
-
-    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum to minimise, and the unweighted objectives by name."""
-
-    def evaluate(self) -> dict[str, float]:
-        """Held-out metrics; "score" decides which weights are kept (larger is better). Empty if there is no data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +59,10 @@ class LoopConfig:
         if min(self.eval_every, self.patience, self.checkpoint_every, self.checkpoint_minutes) < 0:
             raise UserError("loop.eval_every, patience, checkpoint_every and checkpoint_minutes must not be negative")
 
-    def torch_device(self) -> torch.device:
-        """The device that `device` means here; UserError when it is not there."""
+    def torch_device(self) -> Any:
+        """The `torch.device` that `device` means here; UserError when it is not there."""
+        import torch
+
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:

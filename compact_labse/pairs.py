@@ -25,6 +25,7 @@ from compact_labse.shards import RaggedWriter, Texts, read_array, write_array
 from compact_labse.tokens import Tokens
 
 CHUNK = 20_000
+MOST_FILES = 1 << 16  # their numbers are stored in 16 bits
 HELDOUT_CHARACTERS = 12  # words and labels tell little about retrieval
 ARRAYS = {
     "source_key": "uint64",
@@ -53,6 +54,8 @@ def write_pairs(records: Iterable[Record], config: CorpusConfig, folder: Path) -
     if not facts:
         raise UserError("no pair of the corpus is left to train on")
     source_key_N, target_key_N, language_N, origin_N = np.concatenate(facts).T
+    if max(language_N.max(), origin_N.max()) >= MOST_FILES:
+        raise UserError(f"a corpus may have {MOST_FILES:,} files and languages, this one has more: join some files")
     _, first_U, unique_N = np.unique(source_key_N, return_index=True, return_inverse=True)
     use_N = _first_copies(source_key_N, target_key_N)
     heldout_N = use_N & _held_out(source_key_N, target_key_N, language_N, _lengths(folder), config)
@@ -160,7 +163,8 @@ def _held_out(
     """Per language the pairs with the smallest source keys (hashes, so a random but lasting choice)."""
     held_N = np.zeros(len(source_key_N), bool)
     for language in np.unique(language_N):
-        rows = np.flatnonzero((language_N == language) & (length_N >= HELDOUT_CHARACTERS))
+        long_N = (length_N >= HELDOUT_CHARACTERS) & (source_key_N != target_key_N)
+        rows = np.flatnonzero((language_N == language) & long_N)
         count = min(config.heldout, int(config.heldout_share * len(rows)))
         # Distinct on both sides: a second translation of a held-out sentence would be counted as a mistake.
         rows = rows[np.unique(source_key_N[rows], return_index=True)[1]]

@@ -1,8 +1,8 @@
-"""The stages before training, each a folder: corpus -> pairs -> vocabulary -> tokens."""
+"""The stages before training, each a folder: corpus -> pairs -> vocabulary -> tokens -> targets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,71 +12,87 @@ from tokenizers import Tokenizer
 
 from compact_labse.corpus.account import Account
 from compact_labse.corpus.files import Source
-from compact_labse.encoder import Encoder
+from compact_labse.distillation import Targets
+from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash
 from compact_labse.gather import CorpusConfig, read_records
+from compact_labse.locate import locate
+from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import Pairs, note_counts, sampled_texts, write_pairs, write_tokens
 from compact_labse.progress import say
 from compact_labse.stages import stage
 from compact_labse.students import StudentConfig
+from compact_labse.targets import LiveTargets, cache_targets
 from compact_labse.tokens import Tokens
 from compact_labse.vocabulary import VocabularyConfig, bare, train_vocabulary
 
 
-def prepare_pairs(sources: Sequence[Source], config: CorpusConfig, folder: Path) -> tuple[Pairs, str]:
+def open_teacher(name: str, config: ObjectivesConfig, device: str, pooling: str | None) -> Encoder:
+    """The teacher of that name or folder; an exported one runs as it is, on the CPU."""
+    if locate(name).suffix == ".onnx":
+        return load(name)
+    return load(name, pooling=pooling, precision="bf16" if config.teacher_bf16 else "fp32", device=device)
+
+
+def prepare_pairs(
+    sources: Sequence[Source], texts: Sequence[Source], config: CorpusConfig, folder: Path
+) -> tuple[Pairs, str]:
     """The usable pairs of some files, stored in `folder`, and the key that changes when they do."""
 
     def build(temporary: Path) -> dict[str, Any]:
         account = Account()
-        facts = write_pairs(read_records(sources, config, account), config, temporary)
+        facts = write_pairs(read_records(sources, texts, config, account), config, temporary)
         for line in account.lines():
             say(line)
         return facts
 
     # How pairs are drawn is not stored with them.
-    stored = replace(config, temperature=1, weights={})
-    states = [[source.name, *_state(source.name)] for source in sources]
-    manifest = stage(folder, "pairs", {"corpus": asdict(stored), "files": states}, build)
+    depends: dict[str, Any] = {"corpus": asdict(replace(config, temperature=1, weights={})), "files": _states(sources)}
+    if texts:
+        depends["texts"] = _states(texts)
+    manifest = stage(folder, "pairs", depends, build)
     note_counts(manifest["facts"])
     return Pairs(folder), manifest["key"]
 
 
+def given_vocabulary(config: VocabularyConfig, start: str, teacher: Encoder | None) -> Tokenizer | None:
+    """The tokenizer of the static student in the folder `start`, or the teacher's, or None if one is to be trained."""
+    if start not in ("random", "teacher"):
+        if not Path(start).is_dir():
+            raise UserError(f"student.start is {start!r}: neither random, teacher nor a folder that exists")
+        return bare(Tokens.from_folder(Path(start)).tokenizer)
+    if config.kind != "teacher":
+        return None
+    if teacher is None:
+        raise UserError("vocabulary.kind is 'teacher', but no teacher was given")
+    return bare(teacher.tokens.tokenizer)
+
+
 def prepare_vocabulary(
     config: VocabularyConfig,
-    start: str,
-    teacher: Encoder | None,
+    given: Tokenizer | None,
     folder: Path,
     *,
     pairs: Pairs,
-    pairs_key: str,
-    weights: dict[str, float],
     weight_F: np.ndarray,
-    teacher_name: str | None,
     seed: int,
+    depends_on: Mapping[str, Any],
 ) -> tuple[Tokenizer, str]:
     """The student's tokenizer, stored in `folder`, and the key that changes when it does.
 
-    It is that of the static student in the folder `start`, or the teacher's, or trained on the pairs, of which each
-    file's are taken by its weight (`weight_F`).
+    It is `given`, or trained on the pairs, of which each file's are taken by its weight (`weight_F`).
     """
 
     def build(temporary: Path) -> dict[str, Any]:
-        tokenizer = _given(config, start, teacher)
+        tokenizer = given
         if tokenizer is None:
-            tokenizer = train_vocabulary(sampled_texts(pairs, config.texts, config.temperature, seed, weight_F), config)
+            texts = sampled_texts(pairs, config.texts, config.temperature, seed, weight_F)
+            tokenizer = train_vocabulary(texts, config)
         tokenizer.save(str(temporary / "tokenizer.json"))
         return {"pieces": tokenizer.get_vocab_size(with_added_tokens=True)}
 
-    depends: dict[str, Any] = {
-        "vocabulary": asdict(config),
-        "weights": weights,
-        "pairs": pairs_key,
-        "teacher": teacher_name,
-    }
-    if Path(start).is_dir():
-        depends = {"start": model_hash(Path(start))}
-    manifest = stage(folder, "vocabulary", depends, build)
+    manifest = stage(folder, "vocabulary", depends_on, build)
     return Tokenizer.from_file(str(folder / "tokenizer.json")), manifest["key"]
 
 
@@ -90,19 +106,17 @@ def prepare_tokens(pairs: Pairs, tokenizer: Tokenizer, config: StudentConfig, ke
     return folder
 
 
-def _given(config: VocabularyConfig, start: str, teacher: Encoder | None) -> Tokenizer | None:
-    if start not in ("random", "teacher"):
-        if not Path(start).is_dir():
-            raise UserError(f"student.start is {start!r}: neither random, teacher nor a folder that exists")
-        return bare(Tokens.from_folder(Path(start)).tokenizer)
-    if config.kind != "teacher":
+def prepare_targets(teacher: Encoder | None, pairs: Pairs, config: ObjectivesConfig, folder: Path) -> Targets | None:
+    """The teacher's vectors, stored in `folder` or computed when needed; None when no objective looks at them."""
+    if teacher is None or not config.needs_teacher:
         return None
-    if teacher is None:
-        raise UserError("vocabulary.kind is 'teacher', but no teacher was given")
-    return bare(teacher.tokens.tokenizer)
+    if config.targets == "live" or teacher.source is None:
+        return LiveTargets(teacher, pairs)
+    return cache_targets(teacher, model_hash(teacher.source), pairs, folder, config.max_targets)
 
 
-def _state(file: str) -> list[int]:
-    """Size and time of change, which tell whether a file is still the same without reading it."""
-    status = Path(file).stat() if Path(file).is_file() else None
-    return [status.st_size, status.st_mtime_ns] if status else []
+def _states(sources: Sequence[Source]) -> list[list[Any]]:
+    """Names, sizes and times of change, which tell whether files are still the same without reading them."""
+    paths = [Path(source.name) for source in sources]
+    states = [[path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else [] for path in paths]
+    return [[source.name, *state] for source, state in zip(sources, states, strict=True)]

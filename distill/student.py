@@ -9,23 +9,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
-from compact_labse.corpus.files import PAIR_KINDS, find_sources
-from compact_labse.distillation import Distillation, Objectives, ObjectivesConfig, Targets, corpus_sampler
-from compact_labse.encoder import Encoder, load
+from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, find_sources
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
-from compact_labse.locate import locate
-from compact_labse.loop import LoopConfig, train
-from compact_labse.pairs import Pairs
-from compact_labse.prepare import prepare_pairs, prepare_tokens, prepare_vocabulary
+from compact_labse.loop_config import LoopConfig
+from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.progress import say
 from compact_labse.stages import hash_of
-from compact_labse.students import StudentConfig, new_student, save_student
-from compact_labse.targets import LiveTargets, cache_targets
+from compact_labse.students import StudentConfig
 from compact_labse.vocabulary import VocabularyConfig
 
 # Settings that do not change what is trained; `loop` has its own list of those.
@@ -37,8 +29,9 @@ class DistillConfig:
     """Everything that decides a student.
 
     Args:
-        data: Files, folders or globs of sentence pairs, the teacher's language first.
         out: Folder that the student is written to.
+        data: Files, folders or globs of sentence pairs, the teacher's language first.
+        texts: Files, folders or globs of sentences without translation, which only learn what the teacher says.
         teacher: Name or folder of the encoder to learn from; None to learn from the pairs alone.
         teacher_pooling: Pooling of a teacher's folder that does not say it: cls or mean.
         work: Folder for what is made on the way; `<out>.work` by default.
@@ -47,8 +40,9 @@ class DistillConfig:
         overwrite: Replace `out` if it exists.
     """
 
-    data: list[str]
     out: str
+    data: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     teacher: str | None = None
     teacher_pooling: str | None = None
     work: str | None = None
@@ -62,15 +56,20 @@ class DistillConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
-        if not self.data:
-            raise UserError("no corpus was named: give --data at least one file or folder")
+        if not self.data and not self.texts:
+            raise UserError("no corpus was named: give --data (or --texts) at least one file or folder")
         if self.batch < 2:
             raise UserError(f"batch must be at least 2, got {self.batch}: ranking needs other pairs to compare with")
-        if self.teacher is None and (self.objectives.needs_teacher or self.student.start == "teacher"):
+        if self.teacher is None and self.needs_teacher:
             raise UserError(
-                "no teacher was named, but an objective or student.start needs one: give --teacher, "
+                "no teacher was named, but an objective, student.start or vocabulary.kind needs one: give --teacher, "
                 "or set objectives.regression and objectives.similarity to 0"
             )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether anything asks the teacher."""
+        return self.objectives.needs_teacher or "teacher" in (self.student.start, self.vocabulary.kind)
 
     @property
     def work_folder(self) -> Path:
@@ -80,40 +79,54 @@ class DistillConfig:
 
 def run(cfg: DistillConfig) -> Path:
     """Make the student that `cfg` describes and return its folder; stages that are there already are reused."""
-    out, work, seed = Path(cfg.out), cfg.work_folder, cfg.loop.seed
+    # Here and not above: the command line reads DistillConfig before anything needs torch.
+    import numpy as np
+
+    from compact_labse import prepare
+    from compact_labse.distillation import Distillation, Objectives, corpus_sampler
+    from compact_labse.loop import train
+    from compact_labse.students import new_student, save_student
+
+    out, work, seed, start = Path(cfg.out), cfg.work_folder, cfg.loop.seed, cfg.student.start
     if not cfg.overwrite and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} exists and is not empty; choose another --out or give --overwrite true")
-    sources = find_sources(cfg.data, None, PAIR_KINDS)
-    files = [source.name for source in sources]
-    teacher = _teacher(cfg)
+    sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []
+    texts = find_sources(cfg.texts, None, TEXT_KINDS) if cfg.texts else []
+    files = [source.name for source in [*sources, *texts]]
+    teacher = None
+    if cfg.teacher is not None and cfg.needs_teacher:
+        teacher = prepare.open_teacher(cfg.teacher, cfg.objectives, cfg.loop.device, cfg.teacher_pooling)
 
-    pairs, pairs_key = prepare_pairs(sources, cfg.corpus, work / "pairs")
-    tokenizer, vocabulary_key = prepare_vocabulary(
+    pairs, pairs_key = prepare.prepare_pairs(sources, texts, cfg.corpus, work / "pairs")
+    given = prepare.given_vocabulary(cfg.vocabulary, start, teacher)
+    trained_on = {"weights": cfg.corpus.weights, "pairs": pairs_key, "teacher": cfg.teacher}
+    tokenizer, vocabulary_key = prepare.prepare_vocabulary(
         cfg.vocabulary,
-        cfg.student.start,
-        teacher,
+        given,
         work / "vocabulary",
         pairs=pairs,
-        pairs_key=pairs_key,
-        weights=cfg.corpus.weights,
         weight_F=np.array([cfg.corpus.weight_of(file) for file in files]),
-        teacher_name=cfg.teacher,
         seed=seed,
+        depends_on={"start": model_hash(Path(start))}
+        if Path(start).is_dir()
+        else {"vocabulary": asdict(cfg.vocabulary), **trained_on},
     )
-    tokens = prepare_tokens(pairs, tokenizer, cfg.student, [pairs_key, vocabulary_key], work / "tokens")
-    targets = _targets(cfg, teacher, pairs)
+    tokens = prepare.prepare_tokens(pairs, tokenizer, cfg.student, [pairs_key, vocabulary_key], work / "tokens")
+    target_folder = Path(cfg.targets) if cfg.targets else work / "targets"
+    targets = prepare.prepare_targets(teacher, pairs, cfg.objectives, target_folder)
 
     student = new_student(cfg.student, tokenizer, teacher, seed)
     module = Objectives(student, cfg.objectives, targets.dim if targets else None)
     sampler = corpus_sampler(pairs, files, cfg.corpus, cfg.batch, seed)
     device = cfg.loop.torch_device()
     task = Distillation(module, pairs, tokens, sampler=sampler, targets=targets, seed=seed, device=device)
-    decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE}
+    # An empty list decides nothing.
+    decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
     progress = train(task, cfg.loop, work / "training", key=hash_of([decides, pairs_key, vocabulary_key]))
 
     with writing_folder(out, overwrite=cfg.overwrite) as folder:
         save_student(student, tokenizer, folder)
-        (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(cfg)), sort_keys=False, allow_unicode=True))
+        (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
         inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
         inputs |= {"teacher": model_hash(teacher.source)} if teacher and teacher.source else {}
         write_lineage(folder, command="distill", config=asdict(cfg), inputs=inputs)
@@ -121,23 +134,11 @@ def run(cfg: DistillConfig) -> Path:
     return out
 
 
-def _teacher(cfg: DistillConfig) -> Encoder | None:
-    needed = cfg.objectives.needs_teacher or "teacher" in (cfg.student.start, cfg.vocabulary.kind)
-    if cfg.teacher is None or not needed:
-        return None
-    if locate(cfg.teacher).suffix == ".onnx":
-        return load(cfg.teacher)
-    precision = "bf16" if cfg.objectives.teacher_bf16 else "fp32"
-    return load(cfg.teacher, pooling=cfg.teacher_pooling, precision=precision, device=cfg.loop.device)
+def as_yaml(cfg: DistillConfig) -> str:
+    """The configuration as a file that `--config` reads."""
+    import yaml
 
-
-def _targets(cfg: DistillConfig, teacher: Encoder | None, pairs: Pairs) -> Targets | None:
-    if teacher is None or not cfg.objectives.needs_teacher:
-        return None
-    if cfg.objectives.targets == "live" or teacher.source is None:
-        return LiveTargets(teacher, pairs)
-    folder = Path(cfg.targets) if cfg.targets else cfg.work_folder / "targets"
-    return cache_targets(teacher, model_hash(teacher.source), pairs, folder, cfg.objectives.max_targets)
+    return yaml.safe_dump(_plain(asdict(cfg)), sort_keys=False, allow_unicode=True)
 
 
 def _plain(value: Any) -> Any:

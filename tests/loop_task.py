@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compact_labse.loop import LoopConfig, train
-from compact_labse.optimizer import OptimizerConfig
+from compact_labse.schedule import OptimizerConfig
 
 
 class Bag(nn.Module):

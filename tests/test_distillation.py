@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from compact_labse import losses
-from compact_labse.distillation import Batch, Distillation, Objectives, ObjectivesConfig, corpus_sampler
+from compact_labse.distillation import Batch, Distillation, Objectives, corpus_sampler
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
+from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import sampled_texts, write_tokens
 from compact_labse.students import StaticStudent, StudentConfig
 from compact_labse.targets import LiveTargets

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from compact_labse.errors import UserError
-from compact_labse.optimizer import Optimizer, OptimizerConfig, rate
+from compact_labse.optimizer import Optimizer
+from compact_labse.schedule import OptimizerConfig, rate
 
 
 class Tiny(nn.Module):

@@ -24,7 +24,7 @@ def corpus(tmp_path):
 def stored(corpus, folder, **settings) -> Pairs:
     config = CorpusConfig(**settings)
     folder.mkdir()
-    write_pairs(read_records(find_sources([str(corpus)], None, PAIR_KINDS), config, Account()), config, folder)
+    write_pairs(read_records(find_sources([str(corpus)], None, PAIR_KINDS), [], config, Account()), config, folder)
     return Pairs(folder)
 
 
@@ -104,6 +104,6 @@ def test_weights_of_files_multiply():
 
 def test_records_keep_the_number_of_their_file(corpus):
     sources = find_sources([str(corpus / "en-ru.tsv"), str(corpus / "en-de.tsv")], None, PAIR_KINDS)
-    records = list(read_records(sources, CorpusConfig(), Account()))
+    records = list(read_records(sources, [], CorpusConfig(), Account()))
     assert {(record.language, record.origin) for record in records} == {("ru", 0), ("de", 1)}
     assert isinstance(records[0], Record)

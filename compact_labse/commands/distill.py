@@ -12,7 +12,7 @@ from compact_labse.errors import UserError, require
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
 
-LISTS = ("--data", "--corpus.columns", "--corpus.avoid")
+LISTS = ("--data", "--texts", "--corpus.columns", "--corpus.avoid")
 
 DESCRIPTION = """Train a small student from a teacher and sentence pairs.
 
@@ -27,10 +27,11 @@ given again. Settings can also come from YAML files, later ones winning over ear
 
 def main(words: Sequence[str]) -> int:
     """Run the command with its own words; returns the exit code."""
-    for library in ("jsonargparse", "torch", "transformers", "safetensors"):
-        require(library, "train")
+    require("jsonargparse", "train")
     pipeline = load_pipeline("distill", "student")
     config = read_config(list(words), pipeline.DistillConfig)
+    for library in ("torch", "transformers", "safetensors"):
+        require(library, "train")
     try:
         pipeline.run(config)
     except KeyboardInterrupt:

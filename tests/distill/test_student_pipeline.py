@@ -187,3 +187,33 @@ def test_every_shipped_yaml_is_valid():
         kind = load_pipeline("distill", "student").DistillConfig
         given = ["--config", str(file), "--data", "x", "--out", "y", "--teacher", "minilm"]
         assert read_config(given, kind).batch >= 2, file
+
+
+def test_help_and_mistakes_do_not_wait_for_torch():
+    """jsonargparse evaluates `if TYPE_CHECKING:` blocks of a configuration's module: torch came in by one of them."""
+    run = "from compact_labse.cli import main; main(['distill', *sys.argv[1:]])"
+    code = f"import sys; {run}; print('torch' in sys.modules)"
+    for given in (["--help"], ["--print_config"], ["--batch", "x"], ["--out", "x"]):
+        command = [sys.executable, "-c", code, *given]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "False", given
+
+
+def test_sentences_without_translation_learn_from_the_teacher(folder, tiny):
+    """English text alone, and as an addition to pairs, where nothing of it is held out or counted as a language."""
+    from tests.tiny_pairs import sentences
+
+    text = folder / "english.txt"
+    text.write_text("".join(f"{' '.join(row)}\n" for row in sentences(200, seed=3)), encoding="utf-8")
+    assert main([*words(folder, tiny("minilm"), "both", loop__steps=5), "--texts", str(text)]) == 0
+    manifest = json.loads((folder / "both.work/pairs/manifest.json").read_text())
+    assert manifest["facts"]["languages"]["alone"] > 100
+    alone = words(folder, tiny("minilm"), "alone", loop__steps=5, objectives__ranking=0)
+    place = alone.index("--data")
+    assert main([*alone[:place], "--texts", str(text), *alone[place + 2 :]]) == 0
+    assert load(folder / "alone").encode(["the cat"]).shape == (1, 16)
+
+
+def test_no_corpus_at_all_is_a_user_error(folder, capsys):
+    assert main(["distill", "--out", str(folder / "x"), "--objectives.regression", "0"]) == 2
+    assert "give --data (or --texts)" in capsys.readouterr().err
