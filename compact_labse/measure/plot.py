@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 560, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 16, 46
-_CHARACTER, _LINE = 6.6, 15
+_CHARACTER, _LINE, _ASCENT = 6.6, 15, 11
 
 Box = tuple[float, float, float, float]
 
@@ -118,26 +118,31 @@ def _short(value: float) -> str:
 
 def _mark(axes: Axes, point: Point, taken: list[Box]) -> str:
     x, y = axes.x(point.x), axes.y(point.y)
-    left, baseline, box = _place(x, y, len(point.label) * _CHARACTER, taken)
+    box = _place(x, y, len(point.label) * _CHARACTER, taken)
     taken.append(box)
+    # Anchored on the side of the point, so that a larger font grows away from it.
+    if box[0] > x:
+        anchor, text_x = "start", box[0]
+    elif box[2] < x:
+        anchor, text_x = "end", box[2]
+    else:
+        anchor, text_x = "middle", (box[0] + box[2]) / 2
     return (
         f'<g class="point g{point.group % 6}" tabindex="0" data-detail="{escape(point.detail)}">'
         f"<title>{escape(point.label)}: {escape(point.detail)}</title>{_leader(x, y, box)}"
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5"/>'
-        f'<text x="{left:.1f}" y="{baseline:.1f}">{escape(point.label)}</text></g>'
+        f'<text x="{text_x:.1f}" y="{box[1] + _ASCENT:.1f}" text-anchor="{anchor}">{escape(point.label)}</text></g>'
     )
 
 
-def _place(x: float, y: float, width: float, taken: Sequence[Box]) -> tuple[float, float, Box]:
-    """Left edge and baseline of a label near (x, y): the first place that is inside and free, else the least bad."""
+def _place(x: float, y: float, width: float, taken: Sequence[Box]) -> Box:
+    """Where a label near (x, y) goes: the first place that is inside and free, else the least bad."""
     beside = [(x + 11, y + 4), (x - 11 - width, y + 4)]
     lefts = (x - width / 2, x + 9, x - width - 9)
     stacked = [(left, y + 4 + sign * rise) for rise in (17, 34, 52) for sign in (-1, 1) for left in lefts]
-    spots = beside + stacked
-    boxes = [(left, base - 11, left + width, base + _LINE - 11) for left, base in spots]
+    boxes = [(left, base - _ASCENT, left + width, base + _LINE - _ASCENT) for left, base in beside + stacked]
     costs = [_outside(box) + sum(_overlap(box, other) for other in taken) + order for order, box in enumerate(boxes)]
-    best = costs.index(min(costs))
-    return *spots[best], boxes[best]
+    return boxes[costs.index(min(costs))]
 
 
 def _leader(x: float, y: float, box: Box) -> str:

@@ -32,9 +32,12 @@ def test_marks_and_labels_are_inside(count: int):
     for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg):
         assert 0 < float(x) < WIDTH
         assert 0 < float(y) < HEIGHT
-    labels = re.findall(r'<text x="([-\d.]+)" y="([-\d.]+)">', svg)
+    labels = re.findall(r'<text x="([-\d.]+)" y="([-\d.]+)" text-anchor="(\w+)">student', svg)
     assert len(labels) == count
-    boxes = [(float(x), float(y) - 11, float(x) + 6.6 * len("student/model_int0"), float(y) + 4) for x, y in labels]
+    width = 6.6 * len("student/model_int0")
+    before = {"start": 0, "middle": width / 2, "end": width}
+    lefts = [float(x) - before[anchor] for x, _, anchor in labels]
+    boxes = [(left, float(y) - 11, left + width, float(y) + 4) for left, (_, y, _) in zip(lefts, labels, strict=True)]
     assert all(left > 0 and right < WIDTH and top > 0 and bottom < HEIGHT for left, top, right, bottom in boxes)
     for n, a in enumerate(boxes):
         for b in boxes[n + 1 :]:
