@@ -191,6 +191,8 @@ class _Run:
             if number == 1:  # the first one warms caches
                 started = time.monotonic()
             self._losses(self.task.batch(number))[0].backward()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         pace = self.config.accumulation * (time.monotonic() - started) / PROBE_STEPS
         for parameter in self.task.module.parameters():
             parameter.grad = None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from compact_labse.errors import UserError
 from compact_labse.folder import writing_folder
 from compact_labse.progress import say
 
@@ -32,6 +35,18 @@ def stage(folder: Path, title: str, depends_on: Mapping[str, Any], build: Callab
         manifest = {"title": title, "key": key, "depends_on": json.loads(_canonical(depends_on)), "facts": facts}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
     return manifest
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a lock on `folder` that ends with the process, however it ends; UserError while another one holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another run is working in {folder}: wait for it, or choose another --out") from error
+        yield
 
 
 def hash_of(value: Any) -> str:

@@ -16,7 +16,7 @@ from compact_labse.gather import CorpusConfig
 from compact_labse.loop_config import LoopConfig
 from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.progress import say
-from compact_labse.stages import hash_of
+from compact_labse.stages import alone_in, hash_of
 from compact_labse.students import StudentConfig
 from compact_labse.vocabulary import VocabularyConfig
 
@@ -79,6 +79,13 @@ class DistillConfig:
 
 def run(cfg: DistillConfig) -> Path:
     """Make the student that `cfg` describes and return its folder; stages that are there already are reused."""
+    if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
+        raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
+    with alone_in(cfg.work_folder):
+        return _distill(cfg)
+
+
+def _distill(cfg: DistillConfig) -> Path:
     # Here and not above: the command line reads DistillConfig before anything needs torch.
     import numpy as np
 
@@ -88,8 +95,6 @@ def run(cfg: DistillConfig) -> Path:
     from compact_labse.students import new_student, save_student
 
     out, work, seed, start = Path(cfg.out), cfg.work_folder, cfg.loop.seed, cfg.student.start
-    if not cfg.overwrite and out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} exists and is not empty; choose another --out or give --overwrite true")
     sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []
     texts = find_sources(cfg.texts, None, TEXT_KINDS) if cfg.texts else []
     files = [source.name for source in [*sources, *texts]]

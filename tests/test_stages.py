@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compact_labse.stages import hash_of, read_manifest, stage
+from compact_labse.errors import UserError
+from compact_labse.stages import alone_in, hash_of, read_manifest, stage
 
 
 def builder(log, fail=False):
@@ -40,6 +41,13 @@ def test_a_stage_that_dies_leaves_the_old_one(tmp_path):
 def test_a_torn_manifest_counts_as_none(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
     assert read_manifest(tmp_path) == {}
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path):
+    with alone_in(tmp_path), pytest.raises(UserError, match="another run is working in"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path):  # free again
+        pass
 
 
 def test_the_hash_depends_on_values_and_not_on_the_order_of_keys():

@@ -58,7 +58,8 @@ def parts_of(tokenizer: Tokenizer) -> list[list[int]]:
     """
     model = json.loads(tokenizer.to_str())["model"]
     if model["type"] != "Unigram":
-        raise UserError(f"student.compose needs a Unigram vocabulary, got {model['type']}: set vocabulary.kind to unigram")
+        kind = model["type"]
+        raise UserError(f"student.compose needs a Unigram vocabulary, got {kind}: set vocabulary.kind to unigram")
     known = {piece: (score, number) for number, (piece, score) in enumerate(model["vocab"])}
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     marker = known.get("▁", (0.0, -1))[1]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
+from transformers.utils import logging as transformers_logging
 
 from compact_labse.students.static import StaticStudent
 from compact_labse.students.transformer import TransformerStudent
@@ -54,7 +57,8 @@ def _save_static(student: StaticStudent, tokenizer: Tokenizer, folder: Path) -> 
 
 
 def _save_transformer(student: TransformerStudent, tokenizer: Tokenizer, folder: Path) -> dict[str, str]:
-    student.model.save_pretrained(folder)
+    with _no_bar():
+        student.model.save_pretrained(folder)
     _save_tokenizer(tokenizer, student.config.max_tokens, folder)
     _write_json(
         folder / "sentence_bert_config.json", {"max_seq_length": student.config.max_tokens, "do_lower_case": False}
@@ -77,6 +81,18 @@ def _save_tokenizer(tokenizer: Tokenizer, max_tokens: int, folder: Path) -> None
     if json.loads(tokenizer.to_str())["model"]["type"] == "WordPiece":
         by_id = sorted((number, token) for token, number in tokenizer.get_vocab().items())
         (folder / "vocab.txt").write_text("".join(f"{token}\n" for _, token in by_id), encoding="utf-8")
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without transformers' progress bar, which comes and goes in a moment for models of this size."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _write_json(path: Path, value: Any) -> None:

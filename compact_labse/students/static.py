@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from compact_labse.students.config import StudentConfig
 
 ROWS_AT_ONCE = 16_384
-FIRST_STD = 0.01  # Adam moves every entry by about the learning rate, so large first values take rare pieces long to lose
+# Adam moves every entry by about the learning rate, so that rare pieces would take long to lose larger first values.
+FIRST_STD = 0.01
 
 
 class StaticStudent(nn.Module):
