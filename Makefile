@@ -10,7 +10,7 @@ PARTS  := pyproject.toml setup.py constraints.txt
 # Small tensors on few cores: one thread is faster than several that wait for each other.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: help quickstart test test-slow lint format figures clean
+.PHONY: help quickstart test test-slow lint format clean
 .DELETE_ON_ERROR:
 
 help:

@@ -26,7 +26,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("compact_labse.commands.export", "write a model for another runtime, through the parity gates"),
     "bench": ("compact_labse.commands.bench", "compare latency, memory, size and accuracy side by side"),
     "embed": ("compact_labse.commands.embed", "turn text into vectors"),
-    "data": ("compact_labse.commands.data", "clean, deduplicate and decontaminate corpora"),
     "search": ("compact_labse.commands.search", "search a text file by meaning, across languages"),
 }
 
