@@ -28,10 +28,11 @@ EXTRA_OF = {
     "tensorflow_hub": "tensorflow",
     "tensorflow_text": "tensorflow",
     "tf_keras": "tensorflow",
-    "faiss": "bench",
+    "faiss": "search",
+    "usearch": "search",
     "mteb": "bench",
     "psutil": "bench",
-    "scipy": "bench",
+    "scipy": "dev",
     "fastapi": "serve",
     "uvicorn": "serve",
 }

@@ -11,6 +11,8 @@ import pytest
 from compact_labse.errors import EXTRA_OF, GateError, UserError, missing, require
 from compact_labse.pipelines import KINDS, load_pipeline, pipeline_folder, pipeline_names
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def test_require_returns_the_module():
     assert require("json", "train") is sys.modules["json"]
@@ -42,11 +44,22 @@ def test_missing_knows_which_extra_brings_a_library():
 
 
 def test_every_extra_that_errors_name_exists():
-    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    text = (ROOT / "pyproject.toml").read_text()
     extras = set(
         re.findall(r"^(\w+) = \[", text.split("[project.optional-dependencies]")[1].split("[project.scripts]")[0], re.M)
     )
     assert set(EXTRA_OF.values()) <= extras
+
+
+def test_every_require_names_the_extra_that_brings_the_library():
+    calls = [
+        (path.name, *call)
+        for path in (ROOT / "compact_labse").rglob("*.py")
+        for call in re.findall(r'require\("(\w+)[\w.]*", "(\w+)"\)', path.read_text())
+    ]
+    wrong = [call for call in calls if EXTRA_OF.get(call[1], call[2]) != call[2]]
+    assert len(calls) > 5
+    assert not wrong
 
 
 def test_exit_codes():
