@@ -17,7 +17,7 @@ from compact_labse.folder import sha256_file
 from compact_labse.formats.contract import INPUTS, OUTPUTS, PARITY, Facts
 from compact_labse.tokens import Tokens
 
-SENTENCE = [OUTPUTS[1]]
+HIDDEN, SENTENCE = [OUTPUTS[0]], [OUTPUTS[1]]
 TOKENIZERS = ("tokenizer.json", "vocab.txt")
 
 
@@ -50,9 +50,16 @@ class OnnxEncoder(Encoder):
 
     def forward(self, ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray:
         """Unit vectors, float32 `[B, D]`; UserError if the tokenizer gives an id that the model does not know."""
+        return self._run(SENTENCE, ids_BT, mask_BT)
+
+    def hidden(self, ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray:
+        """The last layer's vectors of all tokens, float32 `[B, T, D]`."""
+        return self._run(HIDDEN, ids_BT, mask_BT)
+
+    def _run(self, outputs: list[str], ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray:
         feed = dict(zip(INPUTS, (ids_BT, mask_BT, np.zeros_like(ids_BT)), strict=True))
         try:
-            return self.session.run(SENTENCE, feed)[0]
+            return self.session.run(outputs, feed)[0]
         except Exception as error:  # ONNX Runtime has no class of its own for an index out of bounds
             if "out of data bounds" not in str(error):
                 raise

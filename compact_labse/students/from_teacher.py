@@ -12,27 +12,54 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from compact_labse.bodies import StaticBody
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
+from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.students.config import StudentConfig
+from compact_labse.students.identity import reduced_content
 from compact_labse.students.static import StaticStudent
 from compact_labse.students.transformer import TransformerStudent
 from compact_labse.vocabulary import piece_texts
 
 FAMILIES = ("bert", "electra")
+ROWS_AT_ONCE = 16_384
+ONE = np.ones((1, 1), np.int64)
 
 
 def pieces_into(student: StaticStudent, tokenizer: Tokenizer, teacher: Encoder) -> None:
-    """Fill a static student's table with the teacher's vector of each piece as text, reduced by PCA (as model2vec)."""
+    """Fill a static student's table with the teacher's vector of each piece as text, reduced by PCA (as model2vec).
+
+    A teacher that is a bag of the same pieces gives its own rows, whose lengths say how much each piece weighs.
+    """
     if student.dim > teacher.dim:
         raise UserError(
             f"student.start 'teacher' needs student.dim ({student.dim}) of at most the teacher's {teacher.dim}"
         )
-    texts = [text.strip() for text in piece_texts(tokenizer)]
-    rows_VD = reduced(teacher.encode(texts, progress=True), student.dim)
+    own_VE = bag_of_tokens(teacher) if tokenizer.get_vocab() == teacher.tokens.tokenizer.get_vocab() else None
+    if own_VE is not None:
+        rows_VD = reduced_content(torch.from_numpy(own_VE), student.dim).numpy()
+    else:
+        texts = [text.strip() for text in piece_texts(tokenizer)]
+        rows_VD = reduced(teacher.encode(texts, progress=True), student.dim)
     rows_VD /= np.sqrt((rows_VD**2).sum(1).mean())
     with torch.no_grad():
         student.weight.copy_(torch.from_numpy(rows_VD))
+
+
+def bag_of_tokens(teacher: Encoder) -> np.ndarray | None:
+    """The rows `[V, E]` whose mean is the vector of a text, or None if the teacher is no bag of tokens."""
+    body = getattr(getattr(teacher, "module", None), "body", None)
+    if isinstance(body, StaticBody):
+        return body.embedding.weight.detach().float().cpu().numpy()
+    if not isinstance(teacher, OnnxEncoder) or teacher.facts.special_tokens or teacher.facts.pooling != "mean":
+        return None
+    ids_V = np.arange(teacher.tokens.vocab_size)
+    alone, together = teacher.hidden(ids_V[:2, None], ONE.repeat(2, 0)), teacher.hidden(ids_V[None, :2], ONE.repeat(2, 1))
+    if not np.array_equal(alone.reshape(2, -1), together.reshape(2, -1)):
+        return None
+    slices = np.split(ids_V, range(ROWS_AT_ONCE, len(ids_V), ROWS_AT_ONCE))
+    return np.concatenate([teacher.hidden(ids[:, None], ONE.repeat(len(ids), 0))[:, 0] for ids in slices])
 
 
 def layers_into(student: TransformerStudent, tokenizer: Tokenizer, teacher: Encoder) -> None:
