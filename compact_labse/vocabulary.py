@@ -82,7 +82,7 @@ def train_vocabulary(texts: Iterable[str], config: VocabularyConfig) -> Tokenize
         tokenizer = _rounded(tokenizer)
     if not any(piece.strip("▁ ") for piece in tokenizer.get_vocab() if piece not in SPECIALS):
         raise UserError("no vocabulary could be trained on this text: it has no characters")
-    return with_special_tokens(tokenizer)
+    return with_special_tokens(_in_lasting_order(tokenizer))
 
 
 def rare_characters(texts: Iterable[str], coverage: float) -> dict[int, str]:
@@ -104,6 +104,18 @@ def bare(tokenizer: Tokenizer) -> Tokenizer:
     copy.no_truncation()
     copy.no_padding()
     return copy
+
+
+def _in_lasting_order(tokenizer: Tokenizer) -> Tokenizer:
+    """Unigram pieces of equal score come out of the library in another order each time; here they are sorted.
+
+    A WordPiece trained twice may differ in its pieces, not only in their order.
+    """
+    made = json.loads(tokenizer.to_str())
+    if made["model"]["type"] == "Unigram":
+        special, pieces = made["model"]["vocab"][: len(SPECIALS)], made["model"]["vocab"][len(SPECIALS) :]
+        made["model"]["vocab"] = special + sorted(pieces, key=lambda item: (-item[1], item[0]))
+    return Tokenizer.from_str(json.dumps(made))
 
 
 def with_special_tokens(tokenizer: Tokenizer) -> Tokenizer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from compact_labse.errors import UserError
@@ -48,6 +50,14 @@ def test_pieces_as_text_tell_where_words_start():
     assert all(
         text.startswith(" ") != tokenizer.id_to_token(i).startswith("##") for i, text in enumerate(texts) if text
     )
+
+
+def test_pieces_of_equal_score_are_in_a_lasting_order():
+    """The library gave them in a random one, so two runs of one command gave students whose rows were exchanged."""
+    tokenizer = train_vocabulary(TEXTS, VocabularyConfig(size=200))
+    pieces = json.loads(tokenizer.to_str())["model"]["vocab"][5:]
+    assert pieces == sorted(pieces, key=lambda item: (-item[1], item[0]))
+    assert len({score for _, score in pieces}) < len(pieces), "without equal scores this proves nothing"
 
 
 def test_rare_characters_get_no_piece():
