@@ -15,7 +15,7 @@ from compact_labse import cli, sample
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
 
-QUESTIONS = {"de": "Wann fährt der Zug?", "es": "¿Qué dijo el gobierno?", "ja": "パスワードを忘れました"}
+QUESTIONS = ("Welche Vitamine brauchen die Knochen?", "¿Quién ganó el partido de ayer?", "庭に花が咲いている")
 
 
 def main(folder: Path) -> int:
@@ -53,7 +53,7 @@ def ask(model: Path, folder: Path) -> int:
     """Search English sentences that no stage has trained on with questions in other languages."""
     text = folder / "english.txt"
     text.write_text("\n".join(sample.sentences("en", "test")) + "\n", encoding="utf-8")
-    for question in QUESTIONS.values():
+    for question in QUESTIONS:
         say(f'compact-labse search --query "{question}" --text {text} --model {model}')
         if code := cli.main(
             ["search", "--query", question, "--text", str(text), "--model", str(model), "--top-k", "2"]

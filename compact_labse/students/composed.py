@@ -29,6 +29,7 @@ class ComposedStudent(StaticStudent):
         parts = parts_of(tokenizer)
         super().__init__(config, len(parts))
         counts_V = np.array([len(p) for p in parts], np.int64)
+        self._lengths_V = np.array([len(tokenizer.id_to_token(number) or "") for number in range(len(parts))])
         self._starts_V1 = np.concatenate([[0], np.cumsum(counts_V)])
         self._parts_S = np.array([number for p in parts for number in p], np.int64)
 
@@ -41,6 +42,16 @@ class ComposedStudent(StaticStudent):
         starts = torch.from_numpy(starts_U).to(ids_U.device)
         count = len(ids_U)
         return rows_ND[place_US[:count]] + F.embedding_bag(place_US[count:], rows_ND, starts, mode="mean")
+
+    @torch.no_grad()
+    def start_as(self, table_VD: Tensor) -> None:
+        """Set the pieces' own vectors so that `table()` is `table_VD`: shorter pieces first, for they are the parts."""
+        own_VD = table_VD.float().clone()
+        for piece in np.argsort(self._lengths_V, kind="stable"):
+            parts = self._parts_S[self._starts_V1[piece] : self._starts_V1[piece + 1]]
+            if len(parts):
+                own_VD[piece] -= own_VD[parts].mean(0)
+        self.weight.copy_(own_VD)
 
     def _parts(self, ids_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The parts of some pieces end to end, `[S]`, and where each piece's begin, `[U]`."""

@@ -43,8 +43,7 @@ def pieces_into(student: StaticStudent, tokenizer: Tokenizer, teacher: Encoder) 
         texts = [text.strip() for text in piece_texts(tokenizer)]
         rows_VD = reduced(teacher.encode(texts, progress=True), student.dim)
     rows_VD /= np.sqrt((rows_VD**2).sum(1).mean())
-    with torch.no_grad():
-        student.weight.copy_(torch.from_numpy(rows_VD))
+    student.start_as(torch.from_numpy(rows_VD))
 
 
 def bag_of_tokens(teacher: Encoder) -> np.ndarray | None:
@@ -55,7 +54,10 @@ def bag_of_tokens(teacher: Encoder) -> np.ndarray | None:
     if not isinstance(teacher, OnnxEncoder) or teacher.facts.special_tokens or teacher.facts.pooling != "mean":
         return None
     ids_V = np.arange(teacher.tokens.vocab_size)
-    alone, together = teacher.hidden(ids_V[:2, None], ONE.repeat(2, 0)), teacher.hidden(ids_V[None, :2], ONE.repeat(2, 1))
+    alone, together = (
+        teacher.hidden(ids_V[:2, None], ONE.repeat(2, 0)),
+        teacher.hidden(ids_V[None, :2], ONE.repeat(2, 1)),
+    )
     if not np.array_equal(alone.reshape(2, -1), together.reshape(2, -1)):
         return None
     slices = np.split(ids_V, range(ROWS_AT_ONCE, len(ids_V), ROWS_AT_ONCE))

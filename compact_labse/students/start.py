@@ -57,8 +57,7 @@ def _static(config: StudentConfig, tokenizer: Tokenizer, teacher: Encoder | None
         table_VD = static_table(Path(config.start), size)
         if table_VD.shape[1] != config.dim:
             raise UserError(f"student.dim is {config.dim}, but the table in {config.start} is {table_VD.shape[1]} wide")
-        with torch.no_grad():
-            student.weight.copy_(table_VD)
+        student.start_as(table_VD)
     return student
 
 

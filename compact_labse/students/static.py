@@ -43,6 +43,11 @@ class StaticStudent(nn.Module):
         return [self.weight]
 
     @torch.no_grad()
+    def start_as(self, table_VD: Tensor) -> None:
+        """Make `table()` equal to `table_VD`."""
+        self.weight.copy_(table_VD)
+
+    @torch.no_grad()
     def table(self) -> Tensor:
         """The whole table as it is saved, `[V, D]`."""
         ids_V = torch.arange(self.vocab_size, device=self.weight.device)

@@ -32,6 +32,14 @@ def test_a_row_is_its_own_vector_and_the_mean_of_its_parts() -> None:
     torch.testing.assert_close(table[2], own[2])
 
 
+def test_a_table_to_start_from_is_the_table_afterwards() -> None:
+    student = ComposedStudent(StudentConfig(dim=8, compose=True), vocabulary())
+    wanted = torch.randn(len(PIECES), 8)
+    student.start_as(wanted)
+    torch.testing.assert_close(student.table(), wanted)
+    assert not torch.allclose(student.weight[3], wanted[3])
+
+
 def test_learning_a_piece_changes_the_vectors_of_its_parts() -> None:
     student = ComposedStudent(StudentConfig(dim=8, compose=True), vocabulary())
     student(torch.tensor([3]), torch.tensor([0, 1])).sum().backward()
