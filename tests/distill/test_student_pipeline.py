@@ -115,24 +115,27 @@ def test_a_bert_shaped_student_starts_from_the_teacher(folder, tiny):
 
 
 @pytest.mark.slow
-def test_a_killed_command_goes_on_and_gives_the_same_student(folder, tiny):
-    """Killed in training by a real SIGKILL; the same command again ends with the bytes of an uninterrupted run."""
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_command_goes_on_and_gives_the_same_student(folder, tiny, sent):
+    """Stopped in training by a real signal; the same command again ends with the bytes of an uninterrupted run."""
     settings = {"loop__steps": 400, "loop__checkpoint_every": 10, "loop__eval_every": 0}
     assert main(words(folder, tiny("minilm"), "straight", **settings)) == 0
-    command = [sys.executable, "-m", "compact_labse", *words(folder, tiny("minilm"), "killed", **settings)]
+    command = [sys.executable, "-m", "compact_labse", *words(folder, tiny("minilm"), "stopped", **settings)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    last = folder / "killed.work/training/last/progress.json"
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    last = folder / "stopped.work/training/last/progress.json"
     while process.poll() is None and not last.is_file():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (folder / "killed").exists()
+    process.send_signal(sent)
+    _, said = process.communicate()
+    assert process.returncode == (130 if sent == signal.SIGINT else -sent), said
+    assert ("give the same command again" in said) == (sent == signal.SIGINT)
+    assert not (folder / "stopped").exists()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "going on from step" in done.stderr
-    straight, killed = (folder / name / "model.safetensors" for name in ("straight", "killed"))
-    assert straight.read_bytes() == killed.read_bytes()
+    straight, stopped = (folder / name / "model.safetensors" for name in ("straight", "stopped"))
+    assert straight.read_bytes() == stopped.read_bytes()
 
 
 @pytest.mark.parametrize(
