@@ -7,8 +7,12 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import onnx
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -57,6 +61,26 @@ def tiny_copy(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Pa
         return Path(shutil.copytree(tiny(name), tmp_path / name))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def traced(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, onnx.ModelProto]:
+    """The folder of a tiny BERT with mean pooling, and its float32 graph. Copy both before changing them.
+
+    One input of every layer is far larger than the others, as in trained models: that is what makes quantizing hard.
+    """
+    pytest.importorskip("onnxscript", reason="exports need the extra 'onnx'")
+    from safetensors.torch import load_file, save_file
+
+    from compact_labse.formats.onnx_graph import graph_of
+    from compact_labse.torch_encoder import TorchEncoder
+
+    folder = Path(shutil.copytree(tiny("minilm"), tmp_path_factory.mktemp("traced") / "minilm"))
+    weights = load_file(folder / "model.safetensors")
+    for name in ("embeddings.LayerNorm.weight", "encoder.layer.0.output.LayerNorm.weight"):
+        weights[name][3] *= 5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder, graph_of(TorchEncoder.open(folder, device="cpu"))
 
 
 @pytest.fixture(scope="session")

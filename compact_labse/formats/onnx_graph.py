@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from compact_labse.torch_encoder import TorchEncoder
 
 TABLE = "table"
+LARGE = 1 << 20  # bytes; smaller tensors stay in the file
 PROTOBUF_LIMIT = 1_900_000_000  # bytes; a protobuf may not pass 2^31, and the graph itself needs some
 
 
@@ -128,7 +129,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < PROTOBUF_LIMIT:
         onnx.save(model, path)
     else:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", size_threshold=1 << 20)
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", size_threshold=LARGE)
 
 
 def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
