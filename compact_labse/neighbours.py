@@ -1,0 +1,117 @@
+"""Where an index keeps its vectors and how it finds the nearest: exactly with numpy, or with usearch or faiss.
+
+Shapes: N vectors, B queries, D dimension, K hits. All vectors have length 1, so that the inner product is the cosine.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compact_labse.errors import UserError, require
+from compact_labse.vectors import npy
+
+Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]  # queries_BD, k -> scores_BK, rows_BK, best first
+
+EXACT_UP_TO = 100_000  # vectors; comparing with all of them takes about as long as opening the model
+BLOCK = 65_536  # vectors compared at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """`build` writes chunks of vectors to a file, `open` gives the function that searches it."""
+
+    build: Callable[[Iterable[np.ndarray], Path, int], None]
+    open: Callable[[Path, int], Find]
+
+
+def choose(name: str, count: int) -> str:
+    """The backend of that name; "auto" is exact for up to 100,000 vectors or where no index library is installed."""
+    if name == "auto":
+        found = [library for library in ("usearch", "faiss") if importlib.util.find_spec(library)]
+        return "exact" if count <= EXACT_UP_TO or not found else found[0]
+    if name not in BACKENDS:
+        raise UserError(f"unknown kind of index {name!r}, expected auto or one of {', '.join(BACKENDS)}")
+    return name
+
+
+def _build_exact(vectors: Iterable[np.ndarray], path: Path, dim: int) -> None:
+    with npy(path, dim) as write:
+        for chunk_ND in vectors:
+            write([], chunk_ND)
+
+
+def _open_exact(path: Path, dim: int) -> Find:
+    vectors_ND = np.load(path, mmap_mode="r")
+
+    def find(queries_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores = np.empty((len(queries_BD), 0), np.float32)
+        rows = np.empty((len(queries_BD), 0), np.int64)
+        for start in range(0, len(vectors_ND), BLOCK):
+            block = queries_BD @ vectors_ND[start : start + BLOCK].T
+            here = np.broadcast_to(np.arange(start, start + block.shape[1]), block.shape)
+            scores, rows = np.hstack([scores, block]), np.hstack([rows, here])
+            if scores.shape[1] > k:
+                kept = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+                scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
+        return _sorted(scores, rows)
+
+    return find
+
+
+def _build_usearch(vectors: Iterable[np.ndarray], path: Path, dim: int) -> None:
+    index = require("usearch.index", "all").Index(ndim=dim, metric="ip", dtype="f16")
+    for chunk_ND in vectors:
+        index.add(np.arange(len(index), len(index) + len(chunk_ND)), chunk_ND)
+    index.save(str(path))
+
+
+def _open_usearch(path: Path, dim: int) -> Find:
+    try:
+        index = require("usearch.index", "all").Index.restore(str(path), view=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    if index is None or index.ndim != dim:
+        raise ValueError(f"{path.name} is not a usearch index of {dim} values")
+
+    def find(queries_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        found = index.search(np.ascontiguousarray(queries_BD), k)
+        scores, rows = 1 - np.atleast_2d(found.distances), np.atleast_2d(found.keys).astype(np.int64)
+        return _sorted(scores, rows)
+
+    return find
+
+
+def _build_faiss(vectors: Iterable[np.ndarray], path: Path, dim: int) -> None:
+    faiss = require("faiss", "bench")
+    index = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
+    for chunk_ND in vectors:
+        index.add(np.ascontiguousarray(chunk_ND))
+    faiss.write_index(index, str(path))
+
+
+def _open_faiss(path: Path, dim: int) -> Find:
+    faiss = require("faiss", "bench")
+    try:
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    except RuntimeError as error:
+        raise ValueError(f"{path.name} is not a faiss index") from error
+    if index.d != dim:
+        raise ValueError(f"{path.name} is an index of {index.d} values, expected {dim}")
+    return lambda queries_BD, k: _sorted(*index.search(np.ascontiguousarray(queries_BD), k))
+
+
+def _sorted(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+BACKENDS = {
+    "exact": Backend(build=_build_exact, open=_open_exact),
+    "usearch": Backend(build=_build_usearch, open=_open_usearch),
+    "faiss": Backend(build=_build_faiss, open=_open_faiss),
+}
