@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def written(tmp_path, rows=ROWS, name="ids"):
 
 
 def rows_of(values, offsets):
-    return [values[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [values[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 
 
 def test_rows_come_back_in_any_order_and_cut(tmp_path):
