@@ -64,7 +64,7 @@ def _open_exact(path: Path, dim: int) -> Find:
 
 
 def _build_usearch(vectors: Iterable[np.ndarray], path: Path, dim: int) -> None:
-    index = require("usearch.index", "all").Index(ndim=dim, metric="ip", dtype="f16")
+    index = require("usearch.index", "search").Index(ndim=dim, metric="ip", dtype="f16")
     for chunk_ND in vectors:
         index.add(np.arange(len(index), len(index) + len(chunk_ND)), chunk_ND)
     index.save(str(path))
@@ -72,7 +72,7 @@ def _build_usearch(vectors: Iterable[np.ndarray], path: Path, dim: int) -> None:
 
 def _open_usearch(path: Path, dim: int) -> Find:
     try:
-        index = require("usearch.index", "all").Index.restore(str(path), view=True)
+        index = require("usearch.index", "search").Index.restore(str(path), view=True)
     except RuntimeError as error:
         raise ValueError(f"{path.name}: {error}") from error
     if index is None or index.ndim != dim:
@@ -87,7 +87,7 @@ def _open_usearch(path: Path, dim: int) -> Find:
 
 
 def _build_faiss(vectors: Iterable[np.ndarray], path: Path, dim: int) -> None:
-    faiss = require("faiss", "bench")
+    faiss = require("faiss", "search")
     index = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
     for chunk_ND in vectors:
         index.add(np.ascontiguousarray(chunk_ND))
@@ -95,7 +95,7 @@ def _build_faiss(vectors: Iterable[np.ndarray], path: Path, dim: int) -> None:
 
 
 def _open_faiss(path: Path, dim: int) -> Find:
-    faiss = require("faiss", "bench")
+    faiss = require("faiss", "search")
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
     except RuntimeError as error:
