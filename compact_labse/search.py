@@ -115,6 +115,12 @@ def read_about(folder: Path) -> About:
     return about
 
 
+def check_replaceable(folder: Path) -> None:
+    """UserError if a folder holds anything but an index, damaged or not: nothing else is ever replaced by one."""
+    if folder.exists() and not (folder / ABOUT).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not a search index: it has no {ABOUT}; name another folder")
+
+
 def text_digest(lines: Iterable[str]) -> str:
     """The hash of a text by its lines, as an index notes it."""
     digest = hashlib.sha256()

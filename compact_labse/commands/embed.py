@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.buffer.flush()
         return 0
     count = write_vectors(args.out, encoder.dim, found)
-    say(f"{args.out}: {count} vectors of {encoder.dim} values, by {encoder.name}")
+    say(f"{args.out}: {count} vectors of {encoder.dim} values, by {encoder.source or encoder.name}")
     return 0
 
 

@@ -46,11 +46,13 @@ def run(args: argparse.Namespace) -> int:
     import tempfile
 
     from compact_labse.runtime import open_encoder
-    from compact_labse.search import Index, build
+    from compact_labse.search import Index, build, check_replaceable
     from compact_labse.texts import read_lines
 
     _check(args)
     queries = [line for query in args.query for line in (read_lines("-") if query == "-" else [query]) if line.strip()]
+    if not queries:
+        raise UserError("nothing to look for: the queries are all blank")
     encoder = open_encoder(args.model, threads=args.threads)
     if args.index is None:
         with tempfile.TemporaryDirectory(prefix="compact-labse-") as folder:
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
             _answer(args, encoder, Index(Path(folder) / "index"), queries)
         return 0
     if args.rebuild or not args.index.exists():
+        check_replaceable(args.index)
         build(encoder, _text(args), args.index, backend=args.backend, overwrite=args.rebuild)
     else:
         _check_index(args, encoder)
@@ -102,8 +105,6 @@ def _check_index(args: argparse.Namespace, encoder: Encoder) -> None:
 
 
 def _answer(args: argparse.Namespace, encoder: Encoder, index: Index, queries: list[str]) -> None:
-    if not queries:
-        raise UserError("the queries on stdin are all blank")
     answers = index.search(encoder.encode(queries), args.top_k, args.min_score)
     index.close()
     for query, hits in zip(queries, answers, strict=True):
