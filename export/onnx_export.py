@@ -27,7 +27,8 @@ class OnnxExport:
     """What to export and how strictly.
 
     `formats` are keys of `formats.contract.FILES`. `recipe` fixes how linear layers are stored in int8 (default: the
-    fastest that passes). `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
+    fastest that passes). `external_data` writes weights to a second file, which runtimes map into memory, not read.
+    `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
     """
 
     model: str
@@ -35,6 +36,7 @@ class OnnxExport:
     formats: tuple[str, ...] = ("fp32",)
     recipe: str | None = None
     allow_batch_variant: bool = False
+    external_data: bool = False
     loosen: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     overwrite: bool = False
@@ -61,7 +63,7 @@ def run(cfg: OnnxExport) -> Path:
     with export_folder(source, cfg.out, FOLDER, overwrite=cfg.overwrite) as folder:
         say(f"export {cfg.model}: float32 graph")
         texts = {"calibration": sample.parallel("calibration"), "test": sample.parallel("test")}
-        job = Job(source=source, graph=graph_of(source), **texts)
+        job = Job(source=source, graph=graph_of(source), external=cfg.external_data, **texts)
         for kind in cfg.formats:
             loosened = _loosened(cfg, kind)
             entry, parity = write(job, folder, kind, limits_of(kind, loosened), cfg.recipe)

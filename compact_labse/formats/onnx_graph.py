@@ -116,8 +116,8 @@ def stamp(model: onnx.ModelProto, facts: Facts) -> None:
     helper.set_model_props(model, facts.properties())
 
 
-def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model to a file, its large weights to `<name>_data` beside it where one file could not hold them.
+def save(model: onnx.ModelProto, path: Path, *, external: bool = False) -> None:
+    """Write a model to a file, its large weights to `<name>_data` beside it if asked, or where one file is too small.
 
     Shapes of inner values are left out: with them ONNX Runtime fuses addition and layer normalisation into a node that
     is slower than both (all-MiniLM-L6, 32 x 20 tokens: 138 ms without, 152 ms with; in int8 53 and 68 ms).
@@ -126,7 +126,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     bare.CopyFrom(model)
     del bare.graph.value_info[:]
     model = bare
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < PROTOBUF_LIMIT:
+    if not external and sum(len(tensor.raw_data) for tensor in model.graph.initializer) < PROTOBUF_LIMIT:
         onnx.save(model, path)
     else:
         onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", size_threshold=LARGE)

@@ -43,6 +43,7 @@ class Job:
     graph: onnx.ModelProto
     calibration: Sentences
     test: Sentences
+    external: bool = False
 
     @cached_property
     def calibrated(self) -> Reference:
@@ -66,7 +67,7 @@ def write(job: Job, folder: Path, kind: str, limits: Limits, recipe: str | None)
     else:
         recipe, model = _quantized(job, path, kind, limits, recipe)
     facts = _facts(job, kind, recipe)
-    _save(model, facts, path)
+    _save(job, model, facts, path)
     parity = judge(job.tested, OnnxEncoder.open(path), limits)
     made = {name: str(value) for name, value in asdict(facts).items() if name in ("dtype", "recipe", "source")}
     size = sum(file.stat().st_size for file in folder.glob(f"{path.name}*"))
@@ -91,7 +92,7 @@ def _quantized(job: Job, path: Path, kind: str, limits: Limits, recipe: str | No
         model = onnx_quantize.quantize(job.graph, recipe=name, table_bits=bits, plans=plans)
         if len(wanted) == 1:
             return name, model
-        _save(model, _facts(job, kind, name), path)
+        _save(job, model, _facts(job, kind, name), path)
         tried = judge(job.calibrated, OnnxEncoder.open(path), strict)
         if tried.passed:
             return name, model
@@ -127,10 +128,10 @@ def _facts(job: Job, kind: str, recipe: str) -> Facts:
     )
 
 
-def _save(model: onnx.ModelProto, facts: Facts, path: Path) -> None:
+def _save(job: Job, model: onnx.ModelProto, facts: Facts, path: Path) -> None:
     remove(path.parent, path.name)  # a recipe that was tried before, with its external data
     onnx_graph.stamp(model, facts)
-    onnx_graph.save(model, path)
+    onnx_graph.save(model, path, external=job.external)
 
 
 def _summary(parity: Parity) -> str:

@@ -128,3 +128,9 @@ def test_weights_beyond_the_limit_of_a_protobuf_lie_beside_the_file(tiny, tmp_pa
     ids, mask = feed(encoder, TEXTS)
     found = session.run([OUTPUTS[1]], dict(zip(INPUTS, (ids, mask, 0 * ids), strict=True)))[0]
     np.testing.assert_allclose(found, encoder.forward(ids, mask), atol=1e-6)
+
+
+def test_weights_go_to_a_second_file_when_asked(tmp_path):
+    model = onnx_graph.static_graph(np.ones((5000, 64), np.float32))
+    save(model, tmp_path / "model.onnx", external=True)
+    assert (tmp_path / "model.onnx_data").stat().st_size >= 5000 * 64 * 4 > (tmp_path / "model.onnx").stat().st_size
