@@ -21,7 +21,7 @@ class StudentConfig:
         embedding: Width of the table of an ELECTRA-shaped student.
         max_tokens: Longest text in tokens, special tokens included; longer ones are cut. Static students read all,
             and only train on the first `max_tokens`.
-        dropout: Share of activations that is dropped while training.
+        dropout: Share of activations (of tokens, in a static student) that is dropped while training.
         compose: Let a static student's pieces share what they learn: while training, a piece's vector is its own plus
             the mean of the vectors of the shorter pieces that it could be cut into. Saved as a plain table.
         start: Where the first weights come from: "random", "teacher" (layers and token vectors of the teacher; for a

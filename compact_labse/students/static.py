@@ -35,8 +35,17 @@ class StaticStudent(nn.Module):
         return F.embedding(ids_U, self.weight, sparse=True)
 
     def augment(self, ids_K: np.ndarray, offsets_B1: np.ndarray, random: np.random.Generator) -> tuple:
-        """Called on each training batch before forward; gives the ids and offsets to train on instead."""
-        return ids_K, offsets_B1
+        """Called on each training batch before forward; gives the ids and offsets to train on instead.
+
+        Drops the share `config.dropout` of the tokens, so that no text rests on a single word; a text that would lose
+        all of them keeps all.
+        """
+        if not self.config.dropout:
+            return ids_K, offsets_B1
+        keep_K = random.random(len(ids_K)) >= self.config.dropout
+        left_B = np.diff(_sums(keep_K)[offsets_B1])
+        keep_K |= np.repeat(left_B == 0, np.diff(offsets_B1))
+        return ids_K[keep_K], _sums(keep_K)[offsets_B1]
 
     def table_parameters(self) -> list[nn.Parameter]:
         """The parameters that get the learning rate of tables."""
@@ -58,3 +67,8 @@ class StaticStudent(nn.Module):
         ids_U, place_K = torch.unique(ids_K, return_inverse=True)
         mean_BD = F.embedding_bag(place_K, self.rows(ids_U), offsets_B1[:-1], mode="mean")
         return F.normalize(mean_BD, dim=-1)
+
+
+def _sums(values_K: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, ... K values, `[K + 1]`."""
+    return np.concatenate([[0], np.cumsum(values_K)])

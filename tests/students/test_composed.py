@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models
@@ -55,3 +56,18 @@ def test_other_vocabularies_are_refused() -> None:
 def test_only_static_students_compose() -> None:
     with pytest.raises(UserError, match="compose is for static students"):
         StudentConfig(kind="bert", compose=True)
+
+
+def test_dropout_takes_tokens_but_leaves_every_text_one() -> None:
+    student = ComposedStudent(StudentConfig(dim=8, compose=True, dropout=0.9), vocabulary())
+    ids, starts = np.tile(np.arange(7), 50), np.array([0, 7, 7, *range(14, 351, 7)])
+    left, ends = student.augment(ids, starts, np.random.default_rng(0))
+    lengths = np.diff(ends)
+    assert len(left) == ends[-1] < 0.6 * len(ids)
+    assert lengths[1] == 0 and (np.delete(lengths, 1) >= 1).all()
+
+
+def test_without_dropout_nothing_is_taken() -> None:
+    student = ComposedStudent(StudentConfig(dim=8, compose=True), vocabulary())
+    ids, starts = np.arange(5), np.array([0, 2, 5])
+    assert student.augment(ids, starts, np.random.default_rng(0)) == (ids, starts)
