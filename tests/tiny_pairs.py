@@ -14,8 +14,8 @@ GERMAN = dict(
     zip(
         SUBJECTS + VERBS + OBJECTS + ENDS,
         "die Katze,der Hund,ein Vogel,meine Schwester,unser Lehrer,der Bäcker,ein Kind,der Fahrer,sieht,mag,malt,trägt,"
-        "vergisst,kauft,das Haus,einen Apfel,ein rotes Auto,alte Bücher,den Fluss,frisches Brot,zwei Lampen,einen Brief,"
-        "heute,am Morgen,nahe dem Bahnhof,ohne ein Wort".split(","),
+        "vergisst,kauft,das Haus,einen Apfel,ein rotes Auto,alte Bücher,den Fluss,frisches Brot,zwei Lampen,"
+        "einen Brief,heute,am Morgen,nahe dem Bahnhof,ohne ein Wort".split(","),
         strict=True,
     )
 )
