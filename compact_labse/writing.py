@@ -30,6 +30,7 @@ def writing_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
+            _share(path)
             _sync(path)
         _check_free(final, overwrite)
         _put_in_place(temporary, final)
@@ -60,6 +61,7 @@ def writing_file(final: Path) -> Iterator[Path]:
         yield temporary
         if not temporary.is_file():
             raise RuntimeError(f"nothing was written to {temporary}")
+        _share(temporary)
         _sync(temporary)
         os.replace(temporary, final)
         _sync(final.parent)
@@ -82,6 +84,17 @@ def is_disk_full(error: BaseException, folder: Path) -> bool:
         cause = cause.__cause__ or cause.__context__
     # torch.save raises a RuntimeError that does not say why the write failed.
     return isinstance(error, RuntimeError) and folder.is_dir() and shutil.disk_usage(folder).free < 65536
+
+
+def _share(path: Path) -> None:
+    """Give a file that only its owner may read the permissions of any other new file.
+
+    safetensors and onnx write through private temporary files; a model folder made so is unreadable to a server's user.
+    """
+    if path.is_file() and path.stat().st_mode & 0o077 == 0:
+        mask = os.umask(0)
+        os.umask(mask)
+        path.chmod(0o666 & ~mask)
 
 
 def _check_free(final: Path, overwrite: bool) -> None:

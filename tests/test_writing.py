@@ -172,3 +172,13 @@ def test_a_killed_writer_leaves_no_final_name(tmp_path: Path):
     with writing_folder(final):
         pass
     assert final.is_dir()
+
+
+def test_files_that_a_library_made_private_become_readable_like_any_other(tmp_path):
+    with writing_folder(tmp_path / "model") as folder:
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "model.safetensors").chmod(0o600)
+        (folder / "plain").write_bytes(b"")
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert modes["model.safetensors"] == modes["plain"]
+    assert modes["plain"] & 0o077
