@@ -11,11 +11,11 @@ from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file
 from compact_labse.measure.environment import usable_cores
 
-PREFERRED = ("model_int8.onnx", "model_int4.onnx", "model.onnx")
+PREFERRED = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model.onnx")
 
 
 def open_encoder(name: str, *, file: str | None = None, threads: int | None = None) -> Encoder:
-    """The encoder of a name, folder or file, as its export if it has one: int8, else int4, else float32.
+    """The encoder of a name, folder or file, as its export if it has one: int8, else fewer bits, else float32.
 
     `file` picks a file of the folder. `threads` (default: all usable cores) holds for the tokenizer too, and therefore
     for the whole process. UserError as from `load`.

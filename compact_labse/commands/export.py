@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--int8", action="store_true", help="8-bit weights and table: a quarter of the size, 2-5x the speed"
     )
     parser.add_argument("--int4", action="store_true", help="4-bit table, 8-bit weights: smaller, a little less exact")
+    parser.add_argument("--int3", action="store_true", help="3-bit table, 8-bit weights: smallest")
     parser.add_argument("--int8-dynamic", action="store_true", help="one scale for a whole batch: not batch-invariant")
     parser.add_argument("--allow-batch-variant", action="store_true", help="write --int8-dynamic all the same, marked")
     parser.add_argument(
@@ -47,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.onnx:
         raise UserError("name the runtime to export for: --onnx")
-    formats = [name for name in ("fp32", "int8", "int8-dynamic", "int4") if getattr(args, name.replace("-", "_"))]
+    formats = [
+        name for name in ("fp32", "int8", "int8-dynamic", "int4", "int3") if getattr(args, name.replace("-", "_"))
+    ]
     pipeline = load_pipeline("export", "onnx_export")
     config = pipeline.OnnxExport(
         model=args.model,

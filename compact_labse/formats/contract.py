@@ -22,6 +22,7 @@ FILES = {
     "int8": "model_int8.onnx",
     "int8-dynamic": "model_int8_dynamic.onnx",
     "int4": "model_int4.onnx",
+    "int3": "model_int3.onnx",
 }
 
 

@@ -1,4 +1,4 @@
-"""Float weights as integers with scales: tables row by row in 8 or 4 bits, matrices column by column or in blocks.
+"""Float weights as integers with scales: tables row by row in 8 to 2 bits, matrices column by column or in blocks.
 
 Pure numpy; every function has an inverse in the graphs that `onnx_quantize` writes. Shapes: V rows, D dimension,
 K inputs, N outputs of a linear layer.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-HALF4 = 8  # a 4-bit code c in 0..15 stands for c - 7.5: sixteen levels, as many above zero as below
-OFFSET4 = HALF4 - 0.5
-CLIPS = np.linspace(0.5, 1.0, 21)
+from compact_labse.errors import UserError
+
+PLANES = {2: (2,), 3: (2, 1), 4: (4,)}  # a code of 3 bits is stored as 2 low ones and 1 high one, each packed densely
+CLIPS = np.linspace(0.4, 1.0, 25)
 ROWS_AT_A_TIME = 8192
 
 
@@ -20,28 +21,40 @@ def table8(table_VD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(table_VD / scale_V1).astype(np.int8), scale_V1
 
 
-def table4(table_VD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 pairs of 4-bit codes `[V, D/2]` and float32 scales `[V, 1]`.
+def table_small(table_VD: np.ndarray, bits: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """A table in 2, 3 or 4 bits: planes of packed codes, uint8 `[V, D * plane / 8]`, and scales `[V, 1]`.
 
-    The low half of byte j codes column j, the high half column j + D/2. Each row's scale is the one of 21 that leaves
-    the smallest squared error: cutting off a row's peak costs less than coarse steps for all its other values.
-    D must be even.
+    A code c stands for `c - (2^bits - 1) / 2` steps: as many levels above zero as below. Each row's step is the one of
+    25 that leaves the smallest squared error, since cutting off a row's peak costs less than coarse steps for all its
+    other values. Scales are float16 where that changes none by more than a thousandth.
     """
-    packed, scales = [], []
+    _check_dimension(table_VD.shape[1], bits)
+    codes, scales = [], []
     for start in range(0, len(table_VD), ROWS_AT_A_TIME):
         rows = table_VD[start : start + ROWS_AT_A_TIME]
-        scale = _best_scale4(rows)
-        codes = _codes4(rows, scale)
-        half = rows.shape[1] // 2
-        packed.append(codes[:, :half] | codes[:, half:] << 4)
-        scales.append(scale)
-    return np.concatenate(packed), np.concatenate(scales)
+        scales.append(_best_scale(rows, bits))
+        codes.append(_codes(rows, scales[-1], bits))
+    codes_VD, scale_V1 = np.concatenate(codes), np.concatenate(scales)
+    planes, shift = [], 0
+    for plane in PLANES[bits]:
+        planes.append(_packed(codes_VD >> shift & (1 << plane) - 1, plane))
+        shift += plane
+    return planes, _half_if_exact(scale_V1)
 
 
-def untable4(packed: np.ndarray, scale_V1: np.ndarray) -> np.ndarray:
-    """The float32 table `[V, D]` that `table4` stands for."""
-    codes = np.concatenate([packed & 15, packed >> 4], axis=1)
-    return (codes.astype(np.float32) - np.float32(OFFSET4)) * scale_V1
+def untable_small(planes: list[np.ndarray], scale_V1: np.ndarray, bits: int) -> np.ndarray:
+    """The float32 table `[V, D]` that the planes and scales of `table_small` stand for."""
+    codes, shift = np.zeros((len(scale_V1), planes[0].shape[1] * 8 // PLANES[bits][0]), np.uint8), 0
+    for plane, packed in zip(PLANES[bits], planes, strict=True):
+        parts = [packed >> start & (1 << plane) - 1 for start in range(0, 8, plane)]
+        codes |= np.concatenate(parts, axis=1) << shift
+        shift += plane
+    return (codes - np.float32(offset(bits))) * scale_V1.astype(np.float32)
+
+
+def offset(bits: int) -> float:
+    """The code, between two levels, that stands for zero."""
+    return (2**bits - 1) / 2
 
 
 def columns8(weight_KN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,17 +85,39 @@ def _peak(values: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(values).max(axis=-1, keepdims=True), np.float32(1e-20)).astype(np.float32)
 
 
-def _codes4(rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return (np.clip(np.floor(rows / scale), -HALF4, HALF4 - 1) + HALF4).astype(np.uint8)
+def _check_dimension(dim: int, bits: int) -> None:
+    if bits not in PLANES:
+        raise UserError(f"a table is stored in 8, 4, 3 or 2 bits, not in {bits}")
+    least = 8 // min(PLANES[bits])
+    if dim % least:
+        raise UserError(
+            f"a table of {bits} bits needs a dimension that {least} divides, this one has {dim}: use --int8"
+        )
 
 
-def _best_scale4(rows: np.ndarray) -> np.ndarray:
-    peak = _peak(rows) / HALF4
-    best, least = peak, np.full_like(peak, np.inf)
+def _packed(codes_VD: np.ndarray, plane: int) -> np.ndarray:
+    """Codes of `plane` bits, several a byte: part p of the columns lies `p * plane` bits up."""
+    parts = np.split(codes_VD, 8 // plane, axis=1)
+    return np.bitwise_or.reduce([part << plane * place for place, part in enumerate(parts)]).astype(np.uint8)
+
+
+def _codes(rows: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
+    half = 2 ** (bits - 1)
+    return (np.clip(np.floor(rows / scale), -half, half - 1) + half).astype(np.uint8)
+
+
+def _best_scale(rows: np.ndarray, bits: int) -> np.ndarray:
+    widest = _peak(rows) / np.float32(offset(bits))
+    best, least = widest, np.full_like(widest, np.inf)
     for clip in CLIPS:
-        scale = (peak * clip).astype(np.float32)
-        error = _codes4(rows, scale).astype(np.float32) - np.float32(OFFSET4)
-        error = error * scale - rows
+        scale = (widest * clip).astype(np.float32)
+        error = (_codes(rows, scale, bits) - np.float32(offset(bits))) * scale - rows
         loss = (error * error).sum(axis=1, keepdims=True)
         best, least = np.where(loss < least, scale, best), np.minimum(loss, least)
     return best
+
+
+def _half_if_exact(scale: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        half = scale.astype(np.float16)
+    return half if np.allclose(half, scale, rtol=1e-3, atol=0) else scale

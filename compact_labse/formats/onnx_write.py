@@ -28,7 +28,7 @@ from compact_labse.progress import say
 from compact_labse.tokens import pad
 from compact_labse.torch_encoder import TorchEncoder
 
-TABLE_BITS = {"int8": 8, "int8-dynamic": 8, "int4": 4}
+TABLE_BITS = {"int8": 8, "int8-dynamic": 8, "int4": 4, "int3": 3}
 MARGIN = 0.25  # of the way from a limit to 1: what calibration text must reach beyond it
 CALIBRATION_BATCH = 16
 CALIBRATION_TEXTS = 12  # of each language to choose scales with, and as many to choose a recipe with

@@ -61,6 +61,7 @@ LIMITS = {
     "int8": Limits(worst_cosine=0.98, language_cosine=0.99, neighbours=0.97, language_neighbours=0.85, tie=0.01),
     "int8-dynamic": _FOUR,
     "int4": _FOUR,
+    "int3": Limits(worst_cosine=0.90, language_cosine=0.95, neighbours=0.92, language_neighbours=0.75, tie=0.03),
 }
 
 

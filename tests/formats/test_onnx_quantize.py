@@ -11,7 +11,7 @@ from compact_labse import load, sample
 from compact_labse.errors import UserError
 from compact_labse.formats import onnx_linear
 from compact_labse.formats.contract import INPUTS, OUTPUTS
-from compact_labse.formats.integers import columns8, table4, untable4
+from compact_labse.formats.integers import columns8, table8, table_small, untable_small
 from compact_labse.formats.onnx_edit import Edit
 from compact_labse.formats.onnx_graph import save, static_graph
 from compact_labse.formats.onnx_quantize import INVARIANT, has_linears, make_plans, quantize
@@ -112,27 +112,28 @@ def test_only_products_of_tokens_with_constants_are_quantized(case):
     assert len([node for node in model.graph.node if node.op_type == "MatMul"]) == 16
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, 4, 3, 2])
 def test_a_static_table_in_few_bits_gives_the_vectors_of_the_restored_table(bits):
     rng = np.random.default_rng(3)
     table = rng.normal(size=(300, 32)).astype(np.float32)
     small = quantize(static_graph(table), recipe="tables", table_bits=bits)
     assert not has_linears(static_graph(table))
-    restored = untable4(*table4(table)) if bits == 4 else np.rint(table / np.abs(table).max(1, keepdims=True) * 127)
-    restored = restored if bits == 4 else restored * np.abs(table).max(1, keepdims=True) / 127
+    restored = np.multiply(*table8(table)) if bits == 8 else untable_small(*table_small(table, bits), bits)
     ids, mask = rng.integers(0, 300, (5, 7)), np.ones((5, 7), np.int64)
     mask[2, 3:] = 0
     tokens, sentences = session_of(small).run(list(OUTPUTS), dict(zip(INPUTS, (ids, mask, 0 * ids), strict=True)))
     np.testing.assert_allclose(tokens, restored[ids], atol=1e-5)
     expected = (restored[ids] * mask[..., None]).sum(1)
     np.testing.assert_allclose(sentences, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
-    codes = next(tensor for tensor in small.graph.initializer if tensor.name.endswith(f"__int{bits}"))
-    assert len(codes.raw_data) == 300 * 32 * bits // 8
+    codes = [tensor for tensor in small.graph.initializer if f"__int{bits}" in tensor.name]
+    assert sum(len(tensor.raw_data) for tensor in codes) == 300 * 32 * bits // 8
     assert {entry.domain for entry in small.opset_import} == {""}  # any runtime reads it
 
 
-def test_a_4_bit_table_of_odd_dimension_is_refused():
-    with pytest.raises(UserError, match="4-bit table needs an even dimension, this one has 5: use --int8"):
+def test_a_table_that_cannot_be_packed_is_refused():
+    with pytest.raises(
+        UserError, match="a table of 4 bits needs a dimension that 2 divides, this one has 5: use --int8"
+    ):
         quantize(static_graph(np.ones((300, 5), np.float32)), recipe="tables", table_bits=4)
 
 
