@@ -59,7 +59,7 @@ $(VENV)/.installed: $(VENV)/.made $(PARTS)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "== environment: installing the tools for tests"
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[dev,search]'
 	@touch $@
 
 clean:
