@@ -6,10 +6,8 @@ import dataclasses
 import hashlib
 import json
 import platform
-import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +136,8 @@ def _weights(place: Path) -> list[Path]:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # five megabytes and milliseconds that opening an export can do without
+
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -149,6 +149,8 @@ def _versions() -> dict[str, str]:
 
 def _git_state() -> dict[str, Any] | None:
     """Commit of the checkout that runs, and whether tracked files differ from it; None for an installed wheel."""
+    import subprocess
+
     if not (_CHECKOUT / ".git").exists():
         return None
     try:
@@ -160,6 +162,8 @@ def _git_state() -> dict[str, Any] | None:
 
 
 def _git(checkout: Path, *words: str) -> str:
+    import subprocess
+
     command = ["git", "-C", str(checkout), *words]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
 

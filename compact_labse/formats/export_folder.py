@@ -98,7 +98,7 @@ def _write(folder: Path, content: Mapping[str, Any]) -> None:
 def _write_tokenizer(source: Encoder, model: Path, place: Path) -> None:
     """Give a model without `tokenizer.json` at its top the one that the source works with."""
     if not (model / "tokenizer.json").is_file():
-        source.tokens.tokenizer.save(str(place / "tokenizer.json"))
+        source.tokens.tokenizer.save(str(place / "tokenizer.json"), pretty=False)
 
 
 def _copy_side_files(folder: Path, target: Path) -> None:
@@ -107,6 +107,14 @@ def _copy_side_files(folder: Path, target: Path) -> None:
             place = target / path.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
+    if (target / "tokenizer.json").is_file():
+        _compact(target / "tokenizer.json")
+
+
+def _compact(path: Path) -> None:
+    """Write JSON without white space: of a tokenizer with a line a piece, less than half is left to ship and parse."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
 def _link(path: str, target: str) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from compact_labse.torch_encoder import TorchEncoder
 
 TABLE = "table"
-LARGE = 1 << 20  # bytes; smaller tensors stay in the file
+LARGE = 1 << 16  # bytes; smaller tensors stay in the file
 PROTOBUF_LIMIT = 1_900_000_000  # bytes; a protobuf may not pass 2^31, and the graph itself needs some
 
 

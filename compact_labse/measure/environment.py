@@ -6,7 +6,6 @@ import os
 import platform
 from datetime import datetime, timezone
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 _X86_FLAGS = "avx2 fma avx512f avx512bw avx512_bf16 avx512_vnni avx_vnni amx_int8 amx_bf16"
@@ -41,6 +40,8 @@ def machine() -> dict[str, object]:
 @cache
 def versions() -> dict[str, str]:
     """Versions of the installed packages that can change a vector or a speed."""
+    from importlib import metadata  # not at the top: opening an export imports this module for the number of cores
+
     found = {}
     for name in _PACKAGES:
         try:

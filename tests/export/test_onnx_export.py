@@ -84,6 +84,9 @@ def test_an_export_elsewhere_is_complete_without_weights(static, tmp_path):
     assert not list(out.rglob("*.safetensors"))
     assert read_lineage(out)["config"]["formats"] == ["int8"]
     assert read_lineage(out)["inputs"] == {str(static): model_hash(static)}
+    small, large = ((folder / "tokenizer.json").read_text("utf-8") for folder in (out, static))
+    assert json.loads(small) == json.loads(large)
+    assert len(small) < 0.8 * len(large)
     moved = shutil.move(out, tmp_path / "moved")
     assert load(moved).encode(["Guten Morgen"]).shape == (1, 16)
 
