@@ -41,10 +41,13 @@ def save_checkpoint(
         (temporary / "progress.json").write_text(json.dumps({"key": key, **vars(progress)}, indent=2))
 
 
-def load_checkpoint(folder: Path, module: nn.Module, key: str) -> tuple[Progress, dict[str, Tensor]] | None:
+def load_checkpoint(
+    folder: Path, module: nn.Module, key: str, *, replace: bool = False
+) -> tuple[Progress, dict[str, Tensor]] | None:
     """Put the last checkpoint's weights into `module`, set the random states; gives progress and optimizer tensors.
 
-    None when there is no checkpoint. A checkpoint made for other settings (`key`) is a UserError.
+    None when there is no checkpoint. A checkpoint made for other settings (`key`) is a UserError, or with `replace` is
+    left aside, to be replaced by the next one.
     """
     last = folder / LAST
     if not (last / "progress.json").is_file():
@@ -55,9 +58,11 @@ def load_checkpoint(folder: Path, module: nn.Module, key: str) -> tuple[Progress
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"the checkpoint {last} is damaged ({error}); delete it to start again") from error
     if stored.pop("key") != key:
+        if replace:
+            return None
         raise UserError(
             f"the checkpoint {last} belongs to other settings or data; give the same settings to go on with it, "
-            "or delete it (or choose another --out) to start again"
+            "or start again with --overwrite true or another --out"
         )
     module.load_state_dict(weights)
     _set_random_states(optimizer)

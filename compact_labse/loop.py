@@ -52,15 +52,16 @@ class Task(Protocol):
         """Held-out metrics; "score" decides which weights are kept (larger is better). Empty if there is no data."""
 
 
-def train(task: Task, config: LoopConfig, folder: Path, key: str = "") -> Progress:
+def train(task: Task, config: LoopConfig, folder: Path, key: str = "", *, replace: bool = False) -> Progress:
     """Train `task.module` until the steps are done, the time is up or patience ends; leaves the best weights in it.
 
     Checkpoints and logs go to `folder`. If it holds the checkpoint of an interrupted run with the same settings and
     the same `key` (what the data and the model depend on), training goes on from there and ends with the same weights
-    as without the interruption. Ctrl-C saves a checkpoint, then raises KeyboardInterrupt.
+    as without the interruption. A checkpoint of other settings raises UserError, or is given up with `replace`. Ctrl-C
+    saves a checkpoint, then raises KeyboardInterrupt.
     """
     try:
-        return _Run(task, config, Path(folder), key).until_done()
+        return _Run(task, config, Path(folder), key, replace).until_done()
     except OSError as error:
         if is_disk_full(error, Path(folder)):
             raise UserError(
@@ -71,13 +72,13 @@ def train(task: Task, config: LoopConfig, folder: Path, key: str = "") -> Progre
 
 
 class _Run:
-    def __init__(self, task: Task, config: LoopConfig, folder: Path, key: str) -> None:
+    def __init__(self, task: Task, config: LoopConfig, folder: Path, key: str, replace: bool) -> None:
         self.task, self.config, self.folder = task, config, folder
         free = {name: value for name, value in asdict(config).items() if name not in FREE}
         self.key = hash_of({"loop": free, "task": key})
         self.device = config.torch_device()
         task.module.to(self.device)
-        found = load_checkpoint(folder, task.module, self.key)
+        found = load_checkpoint(folder, task.module, self.key, replace=replace)
         self.progress = found[0] if found else Progress()
         self.steps = config.steps or self.progress.extra.get("steps") or self._fitting_steps()
         self.progress.extra["steps"] = self.steps

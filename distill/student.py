@@ -127,7 +127,8 @@ def _distill(cfg: DistillConfig) -> Path:
     task = Distillation(module, pairs, tokens, sampler=sampler, targets=targets, seed=seed, device=device)
     # An empty list decides nothing.
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
-    progress = train(task, cfg.loop, work / "training", key=hash_of([decides, pairs_key, vocabulary_key]))
+    key = hash_of([decides, pairs_key, vocabulary_key])
+    progress = train(task, cfg.loop, work / "training", key=key, replace=cfg.overwrite)
 
     with writing_folder(out, overwrite=cfg.overwrite) as folder:
         save_student(student, tokenizer, folder)

@@ -19,8 +19,9 @@ DESCRIPTION = """Train a small student from a teacher and sentence pairs.
 example:
   compact-labse distill --teacher minilm --data pairs/ --out student --loop.steps 2000
 
-`pairs/` holds files such as en-de.tsv.gz (English<TAB>German). An interrupted run goes on when the same command is
-given again. Settings can also come from YAML files, later ones winning over earlier ones, and options over files:
+`pairs/` holds files such as en-de.tsv.gz (English<TAB>German; the name tells the language). Files with a header, or
+more columns: --corpus.columns english,german. An interrupted run goes on when the same command is given again. Settings
+can also come from YAML files, later ones winning over earlier ones, and options over files:
   compact-labse distill --config distill/static.yaml --data pairs/ --out student --batch 4096
 """
 
@@ -76,8 +77,13 @@ def _lists_joined(words: list[str]) -> list[str]:
             continue
         values = list(takewhile(lambda value: not value.startswith("--"), words[place:]))
         place += len(values)
-        joined.append(json.dumps(values))
+        joined.append(values[0] if len(values) == 1 and values[0].startswith("[") else json.dumps(_split(word, values)))
     return joined
+
+
+def _split(word: str, values: list[str]) -> list[str]:
+    """Column names may be joined by commas, as `data clean` takes them; file names may hold commas."""
+    return ",".join(values).split(",") if word == "--corpus.columns" else values
 
 
 def _one_sentence(error: Exception) -> str:

@@ -137,7 +137,11 @@ def measure(reference: Reference, export: Encoder, tie: float = TIE) -> Measured
     columns = {"tokens": np.array([a == b for a, b in zip(reference.ids, ids, strict=True)], float)}
     if source_ND.shape[1] != export.dim:
         return Measured(labels=reference.labels, texts=texts, columns=columns)
-    alone_ND, *batched = (in_batches(export, ids, size) for size in (1, *BATCHES))
+    hard = np.array([label == HARD for label in reference.labels])
+    # Shuffled, so that short and long sentences share padding; the hard ones last, for one of them is very long.
+    order = np.random.default_rng(0).permutation(len(texts))
+    order = np.concatenate([order[~hard[order]], order[hard[order]]])
+    alone_ND, *batched = (in_batches(export, ids, order, size) for size in (1, *BATCHES))
     every = [alone_ND, *batched]
     columns["unit_length"] = 1 - np.max([np.abs(np.linalg.norm(v, axis=1) - 1) for v in every], axis=0)
     columns["cosine"] = np.min([cosines(source_ND, v) for v in every], axis=0)
@@ -145,15 +149,13 @@ def measure(reference: Reference, export: Encoder, tie: float = TIE) -> Measured
     zero = np.linalg.norm(source_ND, axis=1) < 1e-6  # of a table whose unknown token is zeros: nothing to agree about
     for column in columns.values():
         column[zero] = 1.0
-    rows = np.array([label != HARD for label in reference.labels])
     columns["same"] = np.full(len(texts), np.nan)
-    columns["same"][rows] = same_neighbours(source_ND[rows], alone_ND[rows], tie)
+    columns["same"][~hard] = same_neighbours(source_ND[~hard], alone_ND[~hard], tie)
     return Measured(labels=reference.labels, texts=texts, columns=columns)
 
 
-def in_batches(encoder: Encoder, ids: list[list[int]], size: int) -> np.ndarray:
-    """Vectors `[N, D]` of rows of ids in shuffled batches of `size`: short and long ones share padding."""
-    order = np.random.default_rng(0).permutation(len(ids))
+def in_batches(encoder: Encoder, ids: list[list[int]], order: np.ndarray, size: int) -> np.ndarray:
+    """Vectors `[N, D]` of rows of ids, run in padded batches of `size` in the given order."""
     vectors_ND = np.empty((len(ids), encoder.dim), np.float32)
     for start in range(0, len(ids), size):
         rows = order[start : start + size]

@@ -54,13 +54,14 @@ class Limits:
         return replace(self, **changes)
 
 
-_FOUR = Limits(worst_cosine=0.95, language_cosine=0.98, neighbours=0.95, language_neighbours=0.80, tie=0.02)
 # What integer formats are held to is less than what they reach (export/README.md) and more than what damage leaves.
 LIMITS = {
     "fp32": Limits(worst_cosine=0.99999, language_cosine=0.99999, neighbours=0.999, language_neighbours=0.999),
     "int8": Limits(worst_cosine=0.98, language_cosine=0.99, neighbours=0.97, language_neighbours=0.85, tie=0.01),
-    "int8-dynamic": _FOUR,
-    "int4": _FOUR,
+    "int8-dynamic": Limits(
+        worst_cosine=0.93, language_cosine=0.96, neighbours=0.95, language_neighbours=0.80, tie=0.02
+    ),
+    "int4": Limits(worst_cosine=0.95, language_cosine=0.98, neighbours=0.95, language_neighbours=0.80, tie=0.02),
     "int3": Limits(worst_cosine=0.90, language_cosine=0.95, neighbours=0.92, language_neighbours=0.75, tie=0.03),
 }
 

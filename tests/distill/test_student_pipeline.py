@@ -143,7 +143,9 @@ def test_a_stopped_command_goes_on_and_gives_the_same_student(folder, tiny, sent
     [
         (["--data", "nowhere.tsv"], "no such file or folder: nowhere.tsv"),
         (["--data", "EMPTY"], "empty.tsv is empty"),
-        (["--corpus.columns", "english", "german"], "english"),
+        (["--corpus.columns", "english", "german"], "no column 'english'"),
+        (["--corpus.columns", "english,german"], "no column 'english'"),
+        (["--corpus.columns", "[english, german]"], "no column 'english'"),
         (["--student.dim", "twelve"], "student.dim"),
         (["--student.dim", "0"], "student.dim must be at least 1"),
         (["--studnet.dim", "12"], "studnet.dim"),
@@ -220,3 +222,12 @@ def test_sentences_without_translation_learn_from_the_teacher(folder, tiny):
 def test_no_corpus_at_all_is_a_user_error(folder, capsys):
     assert main(["distill", "--out", str(folder / "x"), "--objectives.regression", "0"]) == 2
     assert "give --data (or --texts)" in capsys.readouterr().err
+
+
+def test_overwriting_gives_up_the_checkpoint_of_other_settings(folder):
+    out = folder / "again"
+    assert main(words(folder, None, "again")) == 0
+    changed = [*words(folder, None, "again"), "--loop.seed", "7", "--overwrite", "true"]
+    before = (out / "model.safetensors").read_bytes()
+    assert main(changed) == 0
+    assert (out / "model.safetensors").read_bytes() != before
