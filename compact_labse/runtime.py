@@ -9,9 +9,8 @@ from pathlib import Path
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file
+from compact_labse.locate import ONNX_ORDER
 from compact_labse.measure.environment import usable_cores
-
-PREFERRED = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model.onnx")
 
 
 def open_encoder(name: str, *, file: str | None = None, threads: int | None = None) -> Encoder:
@@ -25,7 +24,7 @@ def open_encoder(name: str, *, file: str | None = None, threads: int | None = No
     threads = threads or usable_cores()
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # the tokenizer's; read when it first runs in parallel
     if file is None:
-        exports = [f"onnx/{export}" for export in PREFERRED if (Path(name) / "onnx" / export).is_file()]
+        exports = [f"onnx/{export}" for export in ONNX_ORDER if (Path(name) / "onnx" / export).is_file()]
         file = next(iter(exports), None)
     return load(name, file=file, threads=threads)
 

@@ -204,3 +204,12 @@ def test_a_model_in_pytorch_without_pytorch(tiny: Callable[[str], Path]):
 def test_the_package_offers_load():
     assert compact_labse.load is load
     assert compact_labse.Encoder is Encoder
+
+
+def test_of_several_exports_the_more_exact_one_runs(tmp_path):
+    from compact_labse.locate import locate
+
+    (tmp_path / "onnx").mkdir()
+    for bits in (3, 4):
+        (tmp_path / f"onnx/model_int{bits}.onnx").touch()
+    assert locate(str(tmp_path)).name == "model_int4.onnx"
