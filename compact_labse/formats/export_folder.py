@@ -18,6 +18,7 @@ from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.folder import sha256_file, writing_folder
 from compact_labse.formats.contract import PARITY
+from compact_labse.formats.peer_files import write_peer_files
 
 # What readers of exported folders look at: tokenizers, settings of the model and its modules; weights stay behind.
 SIDE_FILES = (
@@ -53,6 +54,7 @@ def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bo
     with writing_folder(out, overwrite=overwrite) as temporary:
         _copy_side_files(folder, temporary)
         _write_tokenizer(source, temporary, temporary)
+        write_peer_files(temporary, source)
         (temporary / kind).mkdir()
         yield temporary / kind
 
