@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from compact_labse.errors import UserError
+from compact_labse.unigram import with_whole_words
 
 # Of decomposed text. Latin, Greek and Cyrillic only: other scripts write vowels with combining marks.
 ACCENTS = "[\u0300-\u036f]"
@@ -74,11 +75,14 @@ def train_vocabulary(texts: Iterable[str], config: VocabularyConfig) -> Tokenize
     # Unigram must give each character a piece: thousands of Han characters that occur once would fill the vocabulary.
     normalised = [tokenizer.normalizer.normalize_str(text) for text in texts]
     rare = rare_characters(normalised, config.coverage)
+    common = [text.translate(rare) for text in normalised]
     try:
-        tokenizer.train_from_iterator((text.translate(rare) for text in normalised), trainer)
+        tokenizer.train_from_iterator(common, trainer)
     except Exception as error:  # the library raises bare Exception
         raise UserError(f"no vocabulary could be trained on this text: {error}") from error
     if config.kind == "unigram":
+        longest = config.longest_piece
+        tokenizer = with_whole_words(tokenizer, common, config.size, longest=longest, special=len(SPECIALS))
         tokenizer = _rounded(tokenizer)
     if not any(piece.strip("▁ ") for piece in tokenizer.get_vocab() if piece not in SPECIALS):
         raise UserError("no vocabulary could be trained on this text: it has no characters")

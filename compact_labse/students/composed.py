@@ -16,6 +16,7 @@ from torch import Tensor
 from compact_labse.errors import UserError
 from compact_labse.students.config import StudentConfig
 from compact_labse.students.static import StaticStudent
+from compact_labse.unigram import best_cut
 
 
 class ComposedStudent(StaticStudent):
@@ -75,27 +76,6 @@ def parts_of(tokenizer: Tokenizer) -> list[list[int]]:
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     marker = known.get("▁", (0.0, -1))[1]
     return [
-        [] if number in special else [part for part in _cut(piece, known) if part != marker]
+        [] if number in special else [part for part in best_cut(piece, known) if part != marker]
         for number, (piece, _) in enumerate(model["vocab"])
     ]
-
-
-def _cut(piece: str, known: dict[str, tuple[float, int]]) -> list[int]:
-    """Viterbi segmentation of `piece` into pieces other than itself; empty if there is none."""
-    size = len(piece)
-    best: list[tuple[float, int, int]] = [(0.0, 0, -1)] + [(-np.inf, 0, -1)] * size
-    for end in range(1, size + 1):
-        for start in range(end):
-            if end - start == size:
-                continue
-            score, number = known.get(piece[start:end], (-np.inf, -1))
-            if best[start][0] + score > best[end][0]:
-                best[end] = (best[start][0] + score, start, number)
-    if best[size][2] < 0:
-        return []
-    parts, end = [], size
-    while end:
-        _, start, number = best[end]
-        parts.append(number)
-        end = start
-    return parts[::-1]
