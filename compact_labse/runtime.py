@@ -9,6 +9,7 @@ from pathlib import Path
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file
+from compact_labse.formats.artifacts import TOKENIZERS, tokenizer_folder
 from compact_labse.locate import ONNX_ORDER
 from compact_labse.measure.environment import usable_cores
 
@@ -35,8 +36,6 @@ def identity(encoder: Encoder) -> str:
         raise UserError(f"{encoder.name} was not read from a folder or file, so that nothing identifies its vectors")
     if encoder.source.is_dir():
         return model_hash(encoder.source)
-    from compact_labse.onnx_encoder import TOKENIZERS, tokenizer_folder
-
     folder = tokenizer_folder(encoder.source)
     files = [encoder.source, *(folder / name for name in TOKENIZERS if (folder / name).is_file())]
     return hashlib.sha256("\n".join(map(sha256_file, files)).encode()).hexdigest()

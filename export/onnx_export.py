@@ -11,22 +11,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compact_labse import load, sample
-from compact_labse.errors import UserError, require
+from compact_labse.errors import Unsuitable, UserError, require
 from compact_labse.folder import model_hash, write_lineage
+from compact_labse.formats.artifacts import tokenizer_folder
 from compact_labse.formats.contract import FILES, FOLDER
 from compact_labse.formats.export_folder import add_entry, export_folder
-from compact_labse.onnx_encoder import tokenizer_folder
 from compact_labse.progress import say
+
+if TYPE_CHECKING:
+    from compact_labse.formats.onnx_write import Job
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxExport:
     """What to export and how strictly.
 
-    `formats` are keys of `formats.contract.FILES`. `recipe` fixes how linear layers are stored in int8 (default: the
+    `formats` are keys of `formats.contract.FILES`; with `skip_unsuitable` one that cannot hold this model is left out,
+    not an error. `recipe` fixes how linear layers are stored in int8 (default: the
     fastest that passes). `external_data` writes weights to a second file, which runtimes map into memory, not read.
     `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
     """
@@ -34,6 +38,7 @@ class OnnxExport:
     model: str
     out: Path | None = None
     formats: tuple[str, ...] = ("fp32",)
+    skip_unsuitable: bool = False
     recipe: str | None = None
     allow_batch_variant: bool = False
     external_data: bool = False
@@ -54,7 +59,7 @@ def run(cfg: OnnxExport) -> Path:
     require("onnx", "onnx")
     require("onnxscript", "onnx")
     from compact_labse.formats.onnx_graph import graph_of
-    from compact_labse.formats.onnx_write import Job, limits_of, refuse_variant, write
+    from compact_labse.formats.onnx_write import Job
     from compact_labse.torch_encoder import TorchEncoder
 
     source = load(cfg.model, device="cpu")
@@ -64,22 +69,34 @@ def run(cfg: OnnxExport) -> Path:
         say(f"export {cfg.model}: float32 graph")
         texts = {"calibration": sample.parallel("calibration"), "test": sample.parallel("test")}
         job = Job(source=source, graph=graph_of(source), external=cfg.external_data, **texts)
-        for kind in cfg.formats:
-            loosened = _loosened(cfg, kind)
-            entry, parity = write(job, folder, kind, limits_of(kind, loosened), cfg.recipe)
-            refuse_variant(kind, parity)
-            parity.require(FILES[kind])
-            record = {"loosened": loosened, "reason": cfg.reason or "--allow-batch-variant"} if loosened else {}
-            add_entry(
-                folder, FILES[kind], {**entry, **record}, tokenizer_folder(folder / FILES[kind]) / "tokenizer.json"
-            )
+        written = [FILES[kind] for kind in cfg.formats if _write(cfg, job, folder, kind)]
         if cfg.out is not None:
             assert source.source is not None
             inputs = {cfg.model: model_hash(source.source)}
             write_lineage(folder.parent, command="export --onnx", config=asdict(cfg), inputs=inputs)
-    written = (cfg.out or _folder_of(source)) / FOLDER
-    say(f"written: {', '.join(str(written / FILES[kind]) for kind in cfg.formats)}")
-    return written
+    final = (cfg.out or _folder_of(source)) / FOLDER
+    say(f"written: {', '.join(str(final / name) for name in written)}")
+    return final
+
+
+def _write(cfg: OnnxExport, job: Job, folder: Path, kind: str) -> bool:
+    """Write one format and note it; False if it does not suit the model and may be left out."""
+    from compact_labse.formats.onnx_write import limits_of, refuse_variant, write
+
+    loosened = _loosened(cfg, kind)
+    try:
+        entry, parity = write(job, folder, kind, limits_of(kind, loosened), cfg.recipe)
+    except Unsuitable as error:
+        if not cfg.skip_unsuitable:
+            raise
+        say(f"{kind}: skipped, {error}")
+        return False
+    refuse_variant(kind, parity)
+    parity.require(FILES[kind])
+    record = {"loosened": loosened, "reason": cfg.reason or "--allow-batch-variant"} if loosened else {}
+    path = folder / FILES[kind]
+    add_entry(folder, path.name, {**entry, **record}, tokenizer_folder(path) / "tokenizer.json")
+    return True
 
 
 def _loosened(cfg: OnnxExport, kind: str) -> dict[str, float]:

@@ -1,70 +1,145 @@
-"""`compact-labse export`: write a model for another runtime, through the gates."""
+"""`compact-labse export`: write a model for other runtimes, through the gates."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from compact_labse.errors import UserError
+from compact_labse.formats.contract import ALL, FILES, TFLITE_FILES
 
 EXAMPLE = """\
 example:
   compact-labse export runs/student --onnx --int8
-  compact-labse export minilm --onnx --fp32 --int8 --out exported
+  compact-labse export minilm --onnx --tflite --fp32 --int8 --out exported
+  compact-labse export runs/student --onnx --tflite --saved-model --all --out exported
 
 An artifact gets its name only if it agrees with MODEL in every language, alone and in padded batches. What was
-measured stands in parity.json beside it; a failed gate names the worst sentence, and nothing is written (exit code 3).
+measured stands in parity.json beside it; a failed gate names the worst sentence, nothing of that runtime is written,
+and the exit code is 3. Several runtimes are written one after the other: those that were finished before stay.
 """
+RUNTIMES = {"onnx": "ONNX Runtime", "tflite": "LiteRT", "saved_model": "TensorFlow"}
+FORMATS = {
+    "fp32": "float32, exact; what is written if no other is asked for",
+    "fp16": "float16 weights: half the size, computed in float32",
+    "int8": "8-bit weights and table: a quarter of the size, 2-5x the speed",
+    "int4": "4-bit table, 8-bit weights: smaller, a little less exact",
+    "int3": "3-bit table, 8-bit weights: smallest (ONNX)",
+    "int8-static": "activations in fixed ranges too (ONNX): less exact than --int8, for runtimes that want QDQ",
+    "int8-dynamic": "one scale for a whole batch (ONNX): not batch-invariant",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; see the epilog for an example."""
     parser.epilog = EXAMPLE
     parser.add_argument("model", metavar="MODEL", help='a model folder, a Hugging Face name, or "minilm"')
-    parser.add_argument("--onnx", action="store_true", help="for ONNX Runtime and everything that reads ONNX")
-    parser.add_argument("--fp32", action="store_true", help="float32, exact; what is written if no other is asked for")
-    parser.add_argument(
-        "--int8", action="store_true", help="8-bit weights and table: a quarter of the size, 2-5x the speed"
+    runtimes = parser.add_argument_group("runtimes (at least one)")
+    runtimes.add_argument("--onnx", action="store_true", help="onnx/: ONNX Runtime and everything that reads ONNX")
+    runtimes.add_argument("--tflite", action="store_true", help="tflite/: LiteRT, on phones and without TensorFlow")
+    runtimes.add_argument("--saved-model", action="store_true", help="saved_model/: TensorFlow, TF Hub, TF Serving")
+    formats = parser.add_argument_group("formats (default: --fp32)")
+    for name, text in FORMATS.items():
+        formats.add_argument(f"--{name}", action="store_true", help=text)
+    formats.add_argument("--all", action="store_true", help="every format of each runtime that suits the model")
+    _add_onnx(parser.add_argument_group("for --onnx"))
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", metavar="DIR", type=Path, help="a new folder for all runtimes (default: beside MODEL's weights)"
     )
-    parser.add_argument("--int4", action="store_true", help="4-bit table, 8-bit weights: smaller, a little less exact")
-    parser.add_argument("--int3", action="store_true", help="3-bit table, 8-bit weights: smallest")
-    parser.add_argument("--int8-dynamic", action="store_true", help="one scale for a whole batch: not batch-invariant")
-    parser.add_argument("--allow-batch-variant", action="store_true", help="write --int8-dynamic all the same, marked")
-    parser.add_argument(
-        "--recipe", metavar="NAME", help="how to store linear layers: rows, blocks-128, blocks-64, blocks-32"
+    output.add_argument("--overwrite", action="store_true", help="replace DIR if it exists (default: refuse)")
+    gates = parser.add_argument_group("gates")
+    gates.add_argument(
+        "--loosen", metavar="GATE=VALUE", action="append", default=[], help="lower a gate; recorded (default: none)"
     )
-    parser.add_argument(
-        "--external-data", action="store_true", help="weights in a second file, mapped into memory: 24 MB less for 13"
+    gates.add_argument("--reason", metavar="TEXT", default="", help="why the gates are loosened; recorded")
+
+
+def _add_onnx(group: Any) -> None:
+    group.add_argument("--allow-batch-variant", action="store_true", help="write --int8-dynamic all the same, marked")
+    group.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="how to store linear layers: rows, blocks-128, blocks-64, blocks-32 (default: the fastest that passes)",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, help="a new folder (default: onnx/ in MODEL's own)")
-    parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists")
-    parser.add_argument("--loosen", metavar="GATE=VALUE", action="append", default=[], help="lower a gate; recorded")
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why the gates are loosened; recorded")
+    group.add_argument(
+        "--external-data",
+        action="store_true",
+        help="weights in a second file, mapped into memory: 24 MB less for 13 (default: only above 2 GB)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and say where to."""
+    """Export for one runtime after the other, and say where to."""
     from compact_labse.pipelines import load_pipeline
 
-    if not args.onnx:
-        raise UserError("name the runtime to export for: --onnx")
-    formats = [
-        name for name in ("fp32", "int8", "int8-dynamic", "int4", "int3") if getattr(args, name.replace("-", "_"))
-    ]
-    pipeline = load_pipeline("export", "onnx_export")
-    config = pipeline.OnnxExport(
-        model=args.model,
-        out=args.out,
-        formats=tuple(formats) or ("fp32",),
+    chosen = [runtime for runtime in RUNTIMES if getattr(args, runtime)]
+    if not chosen:
+        raise UserError("name the runtime to export for: --onnx, --tflite, --saved-model, or several")
+    if args.loosen and not args.reason.strip():
+        raise UserError("gates are loosened only for a reason, which is recorded: --reason TEXT")
+    jobs = []
+    for runtime in chosen:  # all settings are checked before anything is written
+        pipeline = load_pipeline("export", f"{runtime}_export")
+        jobs.append((pipeline, CONFIGS[runtime](pipeline, args, _shared(args, first=runtime == chosen[0]))))
+    for pipeline, config in jobs:
+        pipeline.run(config)
+    return 0
+
+
+def _shared(args: argparse.Namespace, *, first: bool) -> dict[str, Any]:
+    """What every runtime's configuration has; only the first may replace DIR, the others are written into it."""
+    return {
+        "model": args.model,
+        "out": args.out,
+        "loosen": dict(map(_gate, args.loosen)),
+        "reason": args.reason,
+        "overwrite": args.overwrite and first,
+    }
+
+
+def _onnx(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> Any:
+    return pipeline.OnnxExport(
+        formats=_formats(args, "onnx", FILES),
+        skip_unsuitable=args.all,
         recipe=args.recipe,
         allow_batch_variant=args.allow_batch_variant,
-        loosen=dict(map(_gate, args.loosen)),
-        reason=args.reason,
         external_data=args.external_data,
-        overwrite=args.overwrite,
+        **shared,
     )
-    pipeline.run(config)
-    return 0
+
+
+def _tflite(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> Any:
+    return pipeline.TFLiteExport(formats=_formats(args, "tflite", TFLITE_FILES), **shared)
+
+
+def _saved_model(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> Any:
+    return pipeline.SavedModelExport(**shared)
+
+
+CONFIGS: dict[str, Callable[[Any, argparse.Namespace, dict[str, Any]], Any]] = {
+    "onnx": _onnx,
+    "tflite": _tflite,
+    "saved_model": _saved_model,
+}
+
+
+def _formats(args: argparse.Namespace, runtime: str, known: dict[str, str]) -> tuple[str, ...]:
+    """The formats named on the command line that a runtime has; UserError if it has none of them."""
+    from compact_labse.progress import say
+
+    named = [name for name in FORMATS if getattr(args, name.replace("-", "_"))]
+    if args.all:
+        named = [name for name in FORMATS if name in (*ALL, *named)]
+    found = tuple(name for name in named if name in known)
+    absent = [name for name in named if name not in known]
+    if named and not found:
+        raise UserError(f"--{runtime} has no {' nor '.join(absent)}; it has {', '.join(known)}")
+    if absent:
+        say(f"{RUNTIMES[runtime]} has no {', '.join(absent)}: skipped there")
+    return found or ("fp32",)
 
 
 def _gate(text: str) -> tuple[str, float]:

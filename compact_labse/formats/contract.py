@@ -19,11 +19,21 @@ OPSET, IR_VERSION = 18, 8
 FOLDER, PARITY = "onnx", "parity.json"
 FILES = {
     "fp32": "model.onnx",
+    "fp16": "model_fp16.onnx",
     "int8": "model_int8.onnx",
+    "int8-static": "model_int8_static.onnx",
     "int8-dynamic": "model_int8_dynamic.onnx",
     "int4": "model_int4.onnx",
     "int3": "model_int3.onnx",
 }
+TFLITE_FILES = {
+    "fp32": "model.tflite",
+    "fp16": "model_fp16.tflite",
+    "int8": "model_int8.tflite",
+    "int4": "model_int4.tflite",
+}
+# What `--all` writes; the formats left out are second best: slower, less exact, or not batch-invariant.
+ALL = ("fp32", "fp16", "int8", "int4", "int3")
 
 
 @dataclass(frozen=True, kw_only=True)

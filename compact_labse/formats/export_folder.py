@@ -16,7 +16,8 @@ from typing import Any
 
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
-from compact_labse.folder import sha256_file, writing_folder
+from compact_labse.folder import LINEAGE, model_hash, read_lineage, sha256_file, writing_file, writing_folder
+from compact_labse.formats.artifacts import parts
 from compact_labse.formats.contract import PARITY
 from compact_labse.formats.peer_files import write_peer_files
 
@@ -32,8 +33,9 @@ SIDE_FILES = (
 def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder for artifacts of one kind ("onnx"), which gets its name if the block succeeds, or vanishes.
 
-    Without `out` it becomes `<kind>/` in the source's own folder, keeping the artifacts of earlier exports; with `out`
-    a new folder is made around it. UserError if the source has no folder of its own, or `out` is taken.
+    Without `out` it becomes `<kind>/` in the source's own folder, keeping the artifacts of earlier exports. With `out`
+    a new folder is made around it; one that holds an export of the same model for other runtimes gets `<kind>/` added.
+    UserError if the source has no folder of its own, or `out` is taken.
     """
     folder = source.source
     if folder is None or not folder.is_dir():
@@ -45,37 +47,49 @@ def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bo
             )
         with writing_folder(folder / kind, overwrite=True) as temporary:
             if (folder / kind).is_dir():
-                shutil.copytree(folder / kind, temporary, copy_function=_link, dirs_exist_ok=True)
+                _keep(folder / kind, temporary)
             _write_tokenizer(source, folder, temporary)
             yield temporary
         return
     if out.resolve() == folder.resolve():
         raise UserError(f"--out is the model's own folder {folder}; leave it out to export into {folder / kind}")
-    with writing_folder(out, overwrite=overwrite) as temporary:
-        _copy_side_files(folder, temporary)
-        _write_tokenizer(source, temporary, temporary)
-        write_peer_files(temporary, source)
+    joins = not overwrite and not (out / kind).exists() and _exported_from(folder, out)
+    with writing_folder(out, overwrite=overwrite or joins) as temporary:
+        if joins:
+            _keep(out, temporary)
+        else:
+            _copy_side_files(folder, temporary)
+            _write_tokenizer(source, temporary, temporary)
+            write_peer_files(temporary, source)
         (temporary / kind).mkdir()
         yield temporary / kind
+        if joins:
+            _append_lineage(out, temporary)
 
 
 def add_entry(folder: Path, artifact: str, entry: Mapping[str, Any], tokenizer: Path) -> None:
-    """Note an artifact in the folder's `parity.json`: what was measured, its size and the hashes that openers check."""
+    """Note an artifact in the folder's `parity.json`: what was measured, its size and the hashes that openers check.
+
+    An artifact may be a folder; then every file in it is hashed.
+    """
     content = _read(folder)
-    files = [folder / artifact, *sorted(folder.glob(f"{artifact}_data"))]
+    files = parts(folder / artifact)
+    hashes = {file.relative_to(folder).as_posix(): sha256_file(file) for file in files}
     content["artifacts"][artifact] = {
         **entry,
         "bytes": sum(file.stat().st_size for file in files),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "sha256": {file.name: sha256_file(file) for file in [*files, tokenizer]},
+        "sha256": {**hashes, tokenizer.name: sha256_file(tokenizer)},
     }
     _write(folder, content)
 
 
 def remove(folder: Path, artifact: str) -> None:
     """Delete an artifact of an earlier export and its entry; nothing if there is none."""
-    for file in folder.glob(f"{artifact}*"):
-        file.unlink()
+    if (folder / artifact).is_dir():
+        shutil.rmtree(folder / artifact)
+    for file in (folder / artifact, folder / f"{artifact}_data"):
+        file.unlink(missing_ok=True)
     content = _read(folder)
     if content["artifacts"].pop(artifact, None) is not None:
         _write(folder, content)
@@ -117,6 +131,27 @@ def _compact(path: Path) -> None:
     """Write JSON without white space: of a tokenizer with a line a piece, less than half is left to ship and parse."""
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
+def _keep(earlier: Path, temporary: Path) -> None:
+    """Take an earlier export over; what is written anew must replace its files, never write into them."""
+    shutil.copytree(earlier, temporary, copy_function=_link, dirs_exist_ok=True)
+
+
+def _exported_from(folder: Path, out: Path) -> bool:
+    """Whether `out` is an export of the model in `folder`, as it is now."""
+    inputs = read_lineage(out).get("inputs") if out.is_dir() else None
+    return isinstance(inputs, dict) and model_hash(folder) in inputs.values()
+
+
+def _append_lineage(out: Path, temporary: Path) -> None:
+    """Keep, of a folder that several exports wrote, the lineage of all: the earlier ones under `earlier`."""
+    first, last = read_lineage(out), read_lineage(temporary)
+    if last != first:
+        earlier = [*first.pop("earlier", []), first]
+        text = json.dumps({**last, "earlier": earlier}, indent=2, ensure_ascii=False)
+        with writing_file(temporary / LINEAGE) as file:
+            file.write_text(text + "\n", encoding="utf-8")
 
 
 def _link(path: str, target: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compact_labse.errors import UserError
+from compact_labse.errors import Unsuitable, UserError
 
 PLANES = {2: (2,), 3: (2, 1), 4: (4,)}  # a code of 3 bits is stored as 2 low ones and 1 high one, each packed densely
 CLIPS = np.linspace(0.4, 1.0, 25)
@@ -90,7 +90,7 @@ def _check_dimension(dim: int, bits: int) -> None:
         raise UserError(f"a table is stored in 8, 4, 3 or 2 bits, not in {bits}")
     least = 8 // min(PLANES[bits])
     if dim % least:
-        raise UserError(
+        raise Unsuitable(
             f"a table of {bits} bits needs a dimension that {least} divides, this one has {dim}: use --int8"
         )
 

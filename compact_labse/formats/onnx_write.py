@@ -15,12 +15,13 @@ from typing import Any
 
 import onnx
 
-from compact_labse.errors import GateError, UserError
+from compact_labse.errors import GateError, Unsuitable
 from compact_labse.folder import model_hash
 from compact_labse.formats import onnx_graph, onnx_quantize
 from compact_labse.formats.agreement import Reference
 from compact_labse.formats.contract import FILES, INPUTS, Facts
 from compact_labse.formats.export_folder import remove
+from compact_labse.formats.onnx_half import halve
 from compact_labse.formats.onnx_quantize import INVARIANT, Feed
 from compact_labse.formats.parity import LIMITS, Limits, Parity, judge
 from compact_labse.onnx_encoder import OnnxEncoder
@@ -66,6 +67,8 @@ def write(job: Job, folder: Path, kind: str, limits: Limits, recipe: str | None)
     remove(folder, path.name)
     if kind == "fp32":
         recipe, model = "float", job.graph
+    elif kind == "fp16":
+        recipe, model = "half", halve(job.graph)
     else:
         recipe, model = _quantized(job, path, kind, limits, recipe)
     facts = _facts(job, kind, recipe)
@@ -82,7 +85,7 @@ def _quantized(job: Job, path: Path, kind: str, limits: Limits, recipe: str | No
     bits = TABLE_BITS[kind]
     if not onnx_quantize.has_linears(job.graph):
         if kind == "int8-dynamic":
-            raise UserError(
+            raise Unsuitable(
                 f"{job.source.name} is a table without linear layers: there is nothing to quantize dynamically"
             )
         return "tables", onnx_quantize.quantize(job.graph, recipe="tables", table_bits=bits)

@@ -57,6 +57,7 @@ class Limits:
 # What integer formats are held to is less than what they reach (export/README.md) and more than what damage leaves.
 LIMITS = {
     "fp32": Limits(worst_cosine=0.99999, language_cosine=0.99999, neighbours=0.999, language_neighbours=0.999),
+    "fp16": Limits(worst_cosine=0.9999, language_cosine=0.99999, neighbours=0.998, language_neighbours=0.97, tie=0.001),
     "int8": Limits(worst_cosine=0.98, language_cosine=0.99, neighbours=0.97, language_neighbours=0.85, tie=0.01),
     "int8-dynamic": Limits(
         worst_cosine=0.93, language_cosine=0.96, neighbours=0.95, language_neighbours=0.80, tie=0.02
