@@ -17,13 +17,14 @@ from types import ModuleType
 from typing import NoReturn
 
 from compact_labse import __version__
-from compact_labse.errors import UserError, missing
+from compact_labse.errors import UserError, missing, with_hint
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("compact_labse.commands.data", "clean, deduplicate and decontaminate text for training"),
     "distill": ("compact_labse.commands.distill", "train a small student from a teacher and text"),
     "eval": ("compact_labse.commands.eval", "measure retrieval, similarity and agreement with a teacher"),
     "export": ("compact_labse.commands.export", "write a model for another runtime, through the parity gates"),
+    "verify": ("compact_labse.commands.verify", "check exported artifacts against their hashes and expected vectors"),
     "bench": ("compact_labse.commands.bench", "compare latency, memory, size and accuracy side by side"),
     "embed": ("compact_labse.commands.embed", "turn text into vectors"),
     "search": ("compact_labse.commands.search", "search a text file by meaning, across languages"),
@@ -36,7 +37,7 @@ class Parser(argparse.ArgumentParser):
     """An argparse parser whose complaints are UserErrors: one sentence, no page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `{self.prog} --help`")
+        raise UserError(f"{with_hint(message, self._option_string_actions)}; see `{self.prog} --help`")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

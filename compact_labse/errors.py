@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 # Which extra brings a library, for code that imports it directly instead of calling `require`.
@@ -79,3 +81,11 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
     except ImportError as error:
         raise UserError(f"{module!r} is installed but cannot be imported ({error}); reinstall it") from error
+
+
+def with_hint(message: str, options: Iterable[str]) -> str:
+    """argparse's "unrecognized arguments" with the option that was probably meant."""
+    _, found, words = message.partition("unrecognized arguments: ")
+    wrong = next((word for word in words.split() if word.startswith("-")), "") if found else ""
+    near = difflib.get_close_matches(wrong.partition("=")[0], list(options), n=1) if wrong else []
+    return f"{message}; did you mean {near[0]}?" if near else message

@@ -112,10 +112,13 @@ def test_after_two_dashes_debug_is_text(command, capsys: pytest.CaptureFixture[s
     [
         (["pretend"], "the following arguments are required: text; see `compact-labse pretend --help`"),
         (["pretend", "x", "--top", "ten"], "argument --top: invalid int value: 'ten'; see"),
-        (["pretend", "x", "--to", "1"], "unrecognized arguments: --to 1; see `compact-labse pretend --help`"),
+        (
+            ["pretend", "x", "--to", "1"],
+            "unrecognized arguments: --to 1; did you mean --top?; see `compact-labse pretend --help`",
+        ),
         (["pretned"], "unknown command 'pretned'; did you mean 'pretend'?"),
-        (["xyzzy"], "unknown command 'xyzzy'; known: data, distill, eval, export, bench, embed, search"),
-        (["--verbose"], "unrecognized arguments: --verbose; see `compact-labse --help`"),
+        (["xyzzy"], "unknown command 'xyzzy'; known: data, distill, eval, export, verify, bench, embed, search"),
+        (["--verbose"], "unrecognized arguments: --verbose; did you mean --version?; see `compact-labse --help`"),
     ],
 )
 def test_a_mistyped_line_is_one_sentence(command, capsys: pytest.CaptureFixture[str], words: list[str], message: str):

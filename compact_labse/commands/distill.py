@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
-from compact_labse.errors import UserError, require
+from compact_labse.errors import UserError, require, with_hint
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
 
@@ -46,12 +46,16 @@ def read_config(words: list[str], kind: type) -> Any:
 
     `--help` and `--print_config` print and exit.
     """
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+    class WithDefaults(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+        """The description as it stands, and each setting's default."""
 
     parser = ArgumentParser(
         prog="compact-labse distill",
+        usage="compact-labse distill --teacher NAME --data PATH... --out DIR [--config FILE] [--SETTING VALUE ...]",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=WithDefaults,
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -61,7 +65,7 @@ def read_config(words: list[str], kind: type) -> Any:
         parsed = parser.parse_args(_lists_joined(words))
         settings = parser.instantiate(parsed).as_dict()
     except argparse.ArgumentError as error:
-        raise UserError(_one_sentence(error)) from error
+        raise UserError(_one_sentence(with_hint(str(error), parser._option_string_actions))) from error
     settings.pop("config")
     return kind(**settings)
 
@@ -86,5 +90,5 @@ def _split(word: str, values: list[str]) -> list[str]:
     return ",".join(values).split(",") if word == "--corpus.columns" else values
 
 
-def _one_sentence(error: Exception) -> str:
-    return " ".join(str(error).split()) + "; see `compact-labse distill --help`"
+def _one_sentence(message: str) -> str:
+    return " ".join(message.split()) + "; see `compact-labse distill --help`"
