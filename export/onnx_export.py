@@ -18,6 +18,7 @@ from compact_labse.errors import Unsuitable, UserError, require
 from compact_labse.folder import model_hash, write_lineage
 from compact_labse.formats.artifacts import tokenizer_folder
 from compact_labse.formats.contract import FILES, FOLDER
+from compact_labse.formats.expected import note_expected
 from compact_labse.formats.export_folder import add_entry, export_folder
 from compact_labse.progress import say
 
@@ -70,6 +71,7 @@ def run(cfg: OnnxExport) -> Path:
         texts = {"calibration": sample.parallel("calibration"), "test": sample.parallel("test")}
         job = Job(source=source, graph=graph_of(source), external=cfg.external_data, **texts)
         written = [FILES[kind] for kind in cfg.formats if _write(cfg, job, folder, kind)]
+        note_expected(folder, source)
         if cfg.out is not None:
             assert source.source is not None
             inputs = {cfg.model: model_hash(source.source)}
