@@ -27,13 +27,12 @@ NAMES = {
 def write_peer_files(folder: Path, source: Encoder) -> None:
     """Complete a folder that holds `tokenizer.json`: what is there stays, but for what would give other vectors.
 
-    Two things would: a template of special tokens that the model does not count on, and a token limit in
-    `tokenizer_config.json` that is not the model's.
+    Two things would: a template of special tokens that the model does not count on, and a token limit that is not the
+    model's.
     """
     tokenizer = read_json(folder / "tokenizer.json", required=True)
-    if not source.tokens.special and tokenizer.get("post_processor") is not None:
-        # Only our own code knows to leave the template out: everyone else would average [CLS] and [SEP] in.
-        _write(folder / "tokenizer.json", tokenizer | {"post_processor": None})
+    if (plain := _plain(tokenizer, source)) != tokenizer:
+        _write(folder / "tokenizer.json", plain)
     names = _special_tokens(tokenizer)
     settings = read_json(folder / "tokenizer_config.json") or {"tokenizer_class": "PreTrainedTokenizerFast", **names}
     _write(folder / "tokenizer_config.json", settings | {"model_max_length": source.max_tokens or UNLIMITED})
@@ -41,6 +40,19 @@ def write_peer_files(folder: Path, source: Encoder) -> None:
         _write(folder / "special_tokens_map.json", names)
     if not (folder / "config.json").is_file():
         _write(folder / "config.json", _bert_signature(source))
+
+
+def _plain(tokenizer: dict[str, Any], source: Encoder) -> dict[str, Any]:
+    """The tokenizer such that whoever calls it without further settings gets the model's ids."""
+    found = dict(tokenizer)
+    if not source.tokens.special:
+        # Only our own code knows to leave the template out: everyone else would average [CLS] and [SEP] in.
+        found["post_processor"] = None
+    if truncation := found.get("truncation"):
+        found["truncation"] = truncation | {"max_length": source.max_tokens} if source.max_tokens else None
+    if (padding := found.get("padding")) and padding.get("strategy") != "BatchLongest":
+        found["padding"] = padding | {"strategy": "BatchLongest"}
+    return found
 
 
 def _bert_signature(source: Encoder) -> dict[str, Any]:

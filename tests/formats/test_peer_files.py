@@ -52,6 +52,23 @@ def test_a_transformers_files_stay_but_for_the_limit(exported, tiny, name):
     assert read(folder / "tokenizer.json") == read(tiny(name) / "tokenizer.json")
 
 
+@pytest.mark.parametrize("limit", [7, None])
+def test_the_tokenizer_cuts_where_the_model_cuts_and_pads_no_further_than_needed(tiny_copy, limit):
+    source, folder = load(tiny_copy("minilm")), tiny_copy("static")
+    source.max_tokens = limit
+    tokenizer = Tokenizer.from_file(str(source.source / "tokenizer.json"))
+    tokenizer.enable_truncation(5)
+    tokenizer.enable_padding(length=128, pad_id=source.tokens.pad_id)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_peer_files(folder, source)
+    found = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    length = len(found.encode("one two three four five six seven eight").ids)
+    assert length == limit if limit else length > 7
+    assert len(found.encode("one").ids) < 128
+    assert (found.truncation or {}).get("max_length") == limit
+    assert found.padding["pad_id"] == source.tokens.pad_id
+
+
 def test_other_settings_of_the_tokenizer_are_kept(tiny_copy):
     folder = tiny_copy("minilm")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "model_max_length": 512}')
