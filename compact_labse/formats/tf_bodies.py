@@ -113,7 +113,9 @@ class TransformerLayers(tf.Module):
         x_BTH = drop(self.norm(x_BTH), self.dropout, training)
         if self.project is not None:
             x_BTH = self.project(x_BTH)
-        bias_B11T = (1.0 - tf.cast(mask_BT[:, tf.newaxis, tf.newaxis, :], tf.float32)) * MASKED
+        # expand_dims and not [:, None, None]: TFLite has no operator for the latter where lengths are unknown
+        real_B11T = tf.expand_dims(tf.expand_dims(tf.cast(mask_BT, tf.float32), 1), 1)
+        bias_B11T = (1.0 - real_B11T) * MASKED
         bias = bias_B11T if self.distances is None else bias_B11T + self.distances(mask_BT)
         outputs = []
         for block in self.blocks:
@@ -144,7 +146,7 @@ class Distances(tf.Module):
     def __call__(self, mask_BT: tf.Tensor) -> tf.Tensor:
         """The bias `[1, N, T, T]`."""
         places_1T = counted(mask_BT[:1])
-        distances_1TT = places_1T[:, tf.newaxis, :] - places_1T[:, :, tf.newaxis] + self.longest
+        distances_1TT = tf.expand_dims(places_1T, 1) - tf.expand_dims(places_1T, 2) + self.longest
         return tf.transpose(tf.gather(self.bias, tf.gather(self.buckets, distances_1TT)), [0, 3, 1, 2])
 
 

@@ -125,7 +125,7 @@ def _head(head: nn.Module) -> Callable[[tf.Tensor], tf.Tensor]:
 
 def _weighted(hidden_BTD: tf.Tensor, weights_BT: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The weighted sum over tokens `[B, D]`, and the sum of weights `[B, 1]`, never zero."""
-    weights_BT1 = tf.cast(weights_BT, tf.float32)[:, :, tf.newaxis]
+    weights_BT1 = tf.expand_dims(tf.cast(weights_BT, tf.float32), -1)
     return tf.reduce_sum(hidden_BTD * weights_BT1, axis=1), tf.maximum(tf.reduce_sum(weights_BT1, axis=1), 1e-9)
 
 
@@ -144,7 +144,7 @@ def _weighted_mean(hidden_BTD: tf.Tensor, mask_BT: tf.Tensor) -> tf.Tensor:
 
 
 def _maximum(hidden_BTD: tf.Tensor, mask_BT: tf.Tensor) -> tf.Tensor:
-    padding_BT1 = 1.0 - tf.cast(mask_BT, tf.float32)[:, :, tf.newaxis]
+    padding_BT1 = 1.0 - tf.expand_dims(tf.cast(mask_BT, tf.float32), -1)
     return tf.reduce_max(hidden_BTD - padding_BT1 * np.float32(1e30), axis=1)
 
 
