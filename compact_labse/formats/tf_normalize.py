@@ -155,9 +155,8 @@ def _metaspace(setting: dict[str, Any]) -> Split:
             bare = tf.strings.regex_full_match(text, f"(?s){mark}.*") | tf.equal(text, "")
             text = tf.where(bare, text, tf.strings.join([tf.fill(tf.shape(text), mark), text]))
         if setting.get("split", True):
-            # a mark begins the word that follows it: cut before every mark by a byte that no text holds
-            text = tf.strings.regex_replace(text, mark, "\x00" + mark)
-            return words.with_flat_values(tf_text.regex_split(text, "\x00", "")).merge_dims(-2, -1)
+            word = f"{mark}[^{mark}]*"  # a mark begins the word that follows it
+            return words.with_flat_values(tf_text.regex_split(text, word, word)).merge_dims(-2, -1)
         return words.with_flat_values(text)
 
     return split
