@@ -85,18 +85,23 @@ def load(
     """The encoder of that name, folder or file.
 
     `name_or_folder` is a sentence-transformers folder, a transformers folder (then `pooling`, "cls" or "mean", is
-    needed), a folder or file exported by this package (`*.onnx`; `file="onnx/model_int8.onnx"` picks one of a folder),
+    needed), a folder or file exported by this package (`*.onnx`; `file="onnx/model_int8.onnx"` picks one of a folder;
+    `saved_model/encoder`),
     an embedded encoder ("default", shipped with this package; "minilm", of the extra `minilm`) or a Hugging Face name.
     `threads` limits the CPU threads; `device` ("cpu", "cuda", ...; default the best there is) and `precision` ("fp32",
     or "bf16" for up to three times the speed at a cosine of 0.9999) are for encoders that run in PyTorch.
 
     Raises UserError that names the file and the values if anything about the model is missing, damaged or unknown.
     """
-    from compact_labse.locate import locate
+    from compact_labse.locate import SAVED_MODEL, locate
 
     path = locate(str(name_or_folder), file)
-    if path.suffix == ".onnx":
-        return _open_onnx(path, pooling, threads, device, precision)
+    if path.is_file():
+        return _open_export(path, pooling, threads, device, precision)
+    if (path / SAVED_MODEL).is_file():
+        from compact_labse.saved_model_encoder import SavedModelEncoder
+
+        return SavedModelEncoder.open(path, threads=1 if threads is None else threads)
     from compact_labse.errors import require
 
     for library in ("torch", "transformers", "safetensors"):
@@ -108,9 +113,13 @@ def load(
     return encoder
 
 
-def _open_onnx(path: Path, pooling: str | None, threads: int | None, device: str | None, precision: str) -> Encoder:
+def _open_export(path: Path, pooling: str | None, threads: int | None, device: str | None, precision: str) -> Encoder:
     if pooling is not None or device not in (None, "cpu") or precision != "fp32":
         raise UserError(f"{path} holds its own pooling and precision and runs on the CPU: pass only `threads`.")
+    if path.suffix == ".tflite":
+        from compact_labse.tflite_encoder import TFLiteEncoder
+
+        return TFLiteEncoder.open(path, threads=1 if threads is None else threads)
     from compact_labse.onnx_encoder import OnnxEncoder
 
     return OnnxEncoder.open(path, threads=1 if threads is None else threads)

@@ -27,6 +27,7 @@ EXTRA_OF = {
     "onnxslim": "onnx",
     "ai_edge_litert": "tflite",
     "ai_edge_quantizer": "tflite",
+    "litert_torch": "litert-torch",
     "tensorflow": "tensorflow",
     "tensorflow_hub": "tensorflow",
     "tensorflow_text": "tensorflow",

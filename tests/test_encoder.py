@@ -93,7 +93,7 @@ def test_one_string_instead_of_a_list():
     [
         (
             "./nowhere",
-            r"There is no './nowhere': expected a model folder, an .onnx file, a Hugging Face name or one of",
+            r"There is no './nowhere': expected a model folder, an .onnx or .tflite file, a Hugging Face name",
         ),
         ("/nowhere/model.onnx", "There is no '/nowhere/model.onnx'"),
         ("not a name!", "There is no 'not a name!'"),

@@ -14,6 +14,7 @@ import pytest
 
 import compact_labse
 from compact_labse.cli import COMMANDS
+from compact_labse.errors import EXTRA_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {
@@ -42,6 +43,7 @@ RUNTIME = [
     "compact_labse.progress",
     "compact_labse.sample",
     "compact_labse.search",
+    "compact_labse.tflite_encoder",
     "compact_labse.tokens",
     "compact_labse.writing",
 ]
@@ -95,8 +97,12 @@ def test_load_is_found_lazily_and_listed():
 
 def test_every_module_imports():
     for module in pkgutil.walk_packages(compact_labse.__path__, "compact_labse."):
-        if module.name != "compact_labse.__main__":
+        if module.name == "compact_labse.__main__":
+            continue
+        try:
             __import__(module.name)
+        except ModuleNotFoundError as error:  # a library of an extra that this environment does not have
+            assert str(error.name).partition(".")[0] in EXTRA_OF, module.name
 
 
 WITHOUT_EXTRAS = """

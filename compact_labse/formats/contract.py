@@ -16,7 +16,7 @@ OUTPUTS = ("last_hidden_state", "sentence_embedding")  # float32 [batch, tokens,
 # Opset 18 with IR 8 is what ONNX Runtime 1.14 (2023) and everything since reads.
 OPSET, IR_VERSION = 18, 8
 
-FOLDER, PARITY = "onnx", "parity.json"
+FOLDER, TFLITE_FOLDER, PARITY = "onnx", "tflite", "parity.json"
 FILES = {
     "fp32": "model.onnx",
     "fp16": "model_fp16.onnx",

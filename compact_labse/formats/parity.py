@@ -59,12 +59,20 @@ LIMITS = {
     "fp32": Limits(worst_cosine=0.99999, language_cosine=0.99999, neighbours=0.999, language_neighbours=0.999),
     "fp16": Limits(worst_cosine=0.9999, language_cosine=0.99999, neighbours=0.998, language_neighbours=0.97, tie=0.001),
     "int8": Limits(worst_cosine=0.98, language_cosine=0.99, neighbours=0.97, language_neighbours=0.85, tie=0.01),
+    "int8-static": Limits(worst_cosine=0.93, language_cosine=0.96, neighbours=0.95, language_neighbours=0.80, tie=0.02),
     "int8-dynamic": Limits(
         worst_cosine=0.93, language_cosine=0.96, neighbours=0.95, language_neighbours=0.80, tie=0.02
     ),
     "int4": Limits(worst_cosine=0.95, language_cosine=0.98, neighbours=0.95, language_neighbours=0.80, tie=0.02),
     "int3": Limits(worst_cosine=0.90, language_cosine=0.95, neighbours=0.92, language_neighbours=0.75, tie=0.03),
 }
+
+TFLITE_LIMITS = {kind: LIMITS[kind] for kind in ("fp32", "fp16", "int8", "int4")}
+
+
+def limits_of(kind: str, loosened: Mapping[str, float]) -> Limits:
+    """The limits of a format, some of them lowered."""
+    return LIMITS[kind].loosened(loosened)
 
 
 @dataclass(frozen=True, kw_only=True)
