@@ -99,6 +99,13 @@ class Objectives(nn.Module):
         return named
 
 
+class Draws(Protocol):
+    """Which rows make the batch of a step."""
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers, `[B]`."""
+
+
 class Distillation:
     """The training loop's task: a student, its corpus, its targets."""
 
@@ -108,7 +115,7 @@ class Distillation:
         pairs: Pairs,
         tokens: Path,
         *,
-        sampler: Sampler,
+        sampler: Draws,
         targets: Targets | None,
         seed: int,
         device: torch.device,
@@ -171,6 +178,12 @@ class Distillation:
 
 def corpus_sampler(pairs: Pairs, files: list[str], config: CorpusConfig, batch: int, seed: int) -> Sampler:
     """Batches of training pairs: languages by temperature, and within a language the files by their weights."""
+    groups, shares = corpus_groups(pairs, files, config)
+    return Sampler([pairs.train_rows[places] for places in groups], np.array(shares), batch, seed)
+
+
+def corpus_groups(pairs: Pairs, files: list[str], config: CorpusConfig) -> tuple[list[np.ndarray], list[float]]:
+    """Places in `train_rows` of pairs that are drawn equally often, and the share of a batch that each group gets."""
     weight_F = np.array([config.weight_of(file) for file in files])
     weight_N = weight_F[pairs.origin[pairs.train_rows]]
     language_N = np.asarray(pairs.language[pairs.train_rows]).astype(np.int64)
@@ -189,4 +202,4 @@ def corpus_sampler(pairs: Pairs, files: list[str], config: CorpusConfig, batch: 
         share[pairs.languages[number // len(values)]] * size / sizes[pairs.languages[number // len(values)]]
         for number, size in weighted.items()
     ]
-    return Sampler([pairs.train_rows[rows] for rows in classes.values()], np.array(shares), batch, seed)
+    return list(classes.values()), shares

@@ -29,6 +29,8 @@ class CorpusConfig:
         cleaning: Which pairs are dropped as unusable.
         temperature: 1 samples languages by their size, larger values more evenly.
         weights: How often pairs of a file are drawn in comparison, by part of its path: `{"lexicon": 0.3}`.
+        companions: How many of its nearest neighbours each drawn pair brings into its batch, as negatives that are hard
+            to tell from it; neighbours by the static student in `student.start`. A part of `batch`, not beside it.
         heldout: Most pairs per language that are kept out of training, to measure on.
         heldout_share: Largest share of a language's pairs that is kept out.
         avoid: Files or folders of sentences that training must not contain (evaluation data).
@@ -40,6 +42,7 @@ class CorpusConfig:
     cleaning: Cleaning = field(default_factory=Cleaning)
     temperature: float = 2.0
     weights: dict[str, float] = field(default_factory=dict)
+    companions: int = 0
     heldout: int = 1000
     heldout_share: float = 0.02
     avoid: list[str] = field(default_factory=list)
@@ -49,6 +52,8 @@ class CorpusConfig:
             raise UserError(f"corpus.temperature must be at least 1, got {self.temperature}")
         if self.heldout < 0 or not 0 <= self.heldout_share < 1:
             raise UserError("corpus.heldout must not be negative and corpus.heldout_share must be in [0, 1)")
+        if self.companions < 0:
+            raise UserError(f"corpus.companions must not be negative, got {self.companions}")
         if any(weight < 0 for weight in self.weights.values()):
             raise UserError(f"corpus.weights must not be negative, got {self.weights}")
 

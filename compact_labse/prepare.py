@@ -47,8 +47,9 @@ def prepare_pairs(
             say(line)
         return facts
 
-    # How pairs are drawn is not stored with them.
-    depends: dict[str, Any] = {"corpus": asdict(replace(config, temperature=1, weights={})), "files": _states(sources)}
+    stored = asdict(replace(config, temperature=1, weights={}))
+    del stored["companions"]  # how pairs are drawn is not stored with them
+    depends: dict[str, Any] = {"corpus": stored, "files": _states(sources)}
     if texts:
         depends["texts"] = _states(texts)
     manifest = stage(folder, "pairs", depends, build)

@@ -60,6 +60,11 @@ class DistillConfig:
             raise UserError("no corpus was named: give --data (or --texts) at least one file or folder")
         if self.batch < 2:
             raise UserError(f"batch must be at least 2, got {self.batch}: ranking needs other pairs to compare with")
+        together = 1 + self.corpus.companions
+        if self.batch % together:
+            raise UserError(f"batch must be a multiple of 1 + corpus.companions, which is {together}; got {self.batch}")
+        if self.corpus.companions and not Path(self.student.start).is_dir():
+            raise UserError("corpus.companions are found by a trained student: give its folder as student.start")
         if self.teacher is None and self.needs_teacher:
             raise UserError(
                 "no teacher was named, but an objective, student.start or vocabulary.kind needs one: give --teacher, "
@@ -90,7 +95,8 @@ def _distill(cfg: DistillConfig) -> Path:
     import numpy as np
 
     from compact_labse import prepare
-    from compact_labse.distillation import Distillation, Objectives, corpus_sampler
+    from compact_labse.companions import draws
+    from compact_labse.distillation import Distillation, Objectives
     from compact_labse.loop import train
     from compact_labse.students import new_student, save_student
 
@@ -122,7 +128,7 @@ def _distill(cfg: DistillConfig) -> Path:
 
     student = new_student(cfg.student, tokenizer, teacher, seed)
     module = Objectives(student, cfg.objectives, targets.dim if targets else None)
-    sampler = corpus_sampler(pairs, files, cfg.corpus, cfg.batch, seed)
+    sampler = draws(pairs, pairs_key, files, cfg.corpus, cfg.batch, seed, start, work / "companions")
     device = cfg.loop.torch_device()
     task = Distillation(module, pairs, tokens, sampler=sampler, targets=targets, seed=seed, device=device)
     # An empty list decides nothing.

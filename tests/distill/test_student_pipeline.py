@@ -82,6 +82,15 @@ def test_a_static_student_then_layers_on_top_of_it(folder, tiny, capsys):
     assert retrieval(folder / "deep") > static - 0.15, "the layers start as the identity"
 
 
+def test_a_second_pass_learns_from_neighbours(folder, capsys):
+    assert main(words(folder, None)) == 0
+    before = retrieval(folder / "student")
+    again = {"student__start": folder / "student", "corpus__companions": 3, "loop__optimizer__table_lr": 0.005}
+    assert main(words(folder, None, "second", **again)) == 0
+    assert "companions: searching among" in capsys.readouterr().err
+    assert retrieval(folder / "second") > before - 0.05
+
+
 def test_the_same_command_again_reuses_every_stage(folder, tiny, capsys):
     command = words(folder, tiny("minilm"))
     assert main(command) == 0
@@ -152,6 +161,8 @@ def test_a_stopped_command_goes_on_and_gives_the_same_student(folder, tiny, sent
         (["--batc", "12"], "batc"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--objectives.regression", "1", "--teacher", "no/such/teacher"], "no/such/teacher"),
+        (["--corpus.companions", "3"], "corpus.companions are found by a trained student"),
+        (["--corpus.companions", "4"], "batch must be a multiple of 1 + corpus.companions, which is 5; got 32"),
         (["--student.start", "no/such/folder"], "neither random, teacher nor a folder"),
         (["--vocabulary.size", "120", "--vocabulary.kind", "bpe"], "vocabulary.kind"),
     ],
