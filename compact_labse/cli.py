@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "distill": ("compact_labse.commands.distill", "train a small student from a teacher and text"),
     "eval": ("compact_labse.commands.eval", "measure retrieval, similarity and agreement with a teacher"),
     "export": ("compact_labse.commands.export", "write a model for another runtime, through the parity gates"),
+    "convert": ("compact_labse.commands.convert", "read checkpoints of TensorFlow, and write them"),
     "verify": ("compact_labse.commands.verify", "check exported artifacts against their hashes and expected vectors"),
     "bench": ("compact_labse.commands.bench", "compare latency, memory, size and accuracy side by side"),
     "embed": ("compact_labse.commands.embed", "turn text into vectors"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -53,6 +54,16 @@ def fill(module: nn.Module, folder: Path) -> None:
         if found[name].shape != tensor.shape:
             raise wrong_shape(file, name, found[name].shape, tensor.shape)
     module.load_state_dict(found)
+
+
+def dense_pooler(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel `[H, H]` (from, to) and bias of BERT's pooler in a folder's weights; UserError if it has none."""
+    found = read_weights(folder)
+    for prefix in ("", "bert.", "roberta.", "mpnet."):
+        weight = found.get(f"{prefix}pooler.dense.weight")
+        if weight is not None:
+            return weight.numpy().T, found[f"{prefix}pooler.dense.bias"].numpy()
+    raise UserError(f"{folder / WEIGHTS} has no pooler.dense: there is no pooler to copy from this model.")
 
 
 def complain_missing(file: Path, names: Collection[str]) -> None:
