@@ -57,7 +57,7 @@ class SavedModelEncoder(Encoder):
             found = self._run(**{name: tf.constant(array, tf.int32) for name, array in feed.items()})
         except tf.errors.InvalidArgumentError as error:
             raise UserError(
-                f"{self.source}: TensorFlow refuses ids up to {ids_BT.max()}; are tokenizer and model of the same export?"
+                f"{self.source}: TensorFlow refuses ids up to {ids_BT.max()}; is the tokenizer of the same export?"
             ) from error
         vectors_BD = found[self._output].numpy()
         if self.facts.normalized:

@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         formats.add_argument(f"--{name}", action="store_true", help=text)
     formats.add_argument("--all", action="store_true", help="every format of each runtime that suits the model")
     _add_onnx(parser.add_argument_group("for --onnx"))
+    _add_saved_model(parser.add_argument_group("for --saved-model"))
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out", metavar="DIR", type=Path, help="a new folder for all runtimes (default: beside MODEL's weights)"
@@ -65,9 +66,42 @@ def _add_onnx(group: Any) -> None:
         help="how to store linear layers: rows, blocks-128, blocks-64, blocks-32 (default: the fastest that passes)",
     )
     group.add_argument(
+        "--aliases", action="store_true", help="int8 and int4 under transformers.js' names too (hard links; in --all)"
+    )
+    group.add_argument("--ort", action="store_true", help="each file in ORT format too, for phones (in --all)")
+    group.add_argument(
         "--external-data",
         action="store_true",
         help="weights in a second file, mapped into memory: 24 MB less for 13 (default: only above 2 GB)",
+    )
+
+
+def _add_saved_model(group: Any) -> None:
+    group.add_argument(
+        "--export-type",
+        action="append",
+        choices=("model", "model_with_mlm", "preprocessing", "serving"),
+        help="what to write; may be repeated (default: model; with --all: model, preprocessing, serving)",
+    )
+    group.add_argument(
+        "--pooler",
+        choices=("sentence", "dense", "untrained", "identity"),
+        help="what pooled_output is: the sentence vector, BERT's dense layer on the first token, an untrained one, "
+        "or the first token as it is (default: sentence)",
+    )
+    group.add_argument(
+        "--copy-pooler-dense-to-encoder", action="store_true", help="--pooler dense, as export_tfhub says it"
+    )
+    group.add_argument(
+        "--no-normalize", action="store_true", help="leave vectors the length that they have before the last step"
+    )
+    group.add_argument(
+        "--do-lower-case",
+        action=argparse.BooleanOptionalAction,
+        help="what the root's do_lower_case says (default: what the tokenizer does)",
+    )
+    group.add_argument(
+        "--default-seq-length", metavar="N", type=int, default=128, help="tokens of preprocessed texts (default: 128)"
     )
 
 
@@ -107,6 +141,8 @@ def _onnx(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> An
         recipe=args.recipe,
         allow_batch_variant=args.allow_batch_variant,
         external_data=args.external_data,
+        aliases=args.aliases or args.all,
+        ort=args.ort or args.all,
         **shared,
     )
 
@@ -116,7 +152,18 @@ def _tflite(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> 
 
 
 def _saved_model(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> Any:
-    return pipeline.SavedModelExport(**shared)
+    types = args.export_type or (("model", "preprocessing", "serving") if args.all else ("model",))
+    copied = "dense" if args.copy_pooler_dense_to_encoder else None
+    if copied and args.pooler not in (None, copied):
+        raise UserError(f"--copy-pooler-dense-to-encoder is --pooler dense, not {args.pooler}: name one of them")
+    return pipeline.SavedModelExport(
+        types=tuple(dict.fromkeys(types)),
+        pooler=args.pooler or copied or "sentence",
+        normalize=not args.no_normalize,
+        do_lower_case=args.do_lower_case,
+        default_seq_length=args.default_seq_length,
+        **shared,
+    )
 
 
 CONFIGS: dict[str, Callable[[Any, argparse.Namespace, dict[str, Any]], Any]] = {

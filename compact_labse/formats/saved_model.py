@@ -122,18 +122,6 @@ def ids_signature(body: Body) -> Any:
     return signature
 
 
-def dense_pooler(folder: Path) -> tuple[Any, Any]:
-    """BERT's pooler in a model folder's weights, as kernel and bias; UserError if it has none."""
-    from compact_labse.weights import read_weights
-
-    found = read_weights(folder)
-    for prefix in ("", "bert.", "roberta.", "mpnet."):
-        weight = found.get(f"{prefix}pooler.dense.weight")
-        if weight is not None:
-            return weight.numpy().T, found[f"{prefix}pooler.dense.bias"].numpy()
-    raise UserError(f"{folder} has no pooler.dense to copy: leave --copy-pooler-dense-to-encoder out, or --pooler NAME")
-
-
 def facts_of(source: TorchEncoder, recipe: str, languages: list[str], *, normalized: bool = True) -> Facts:
     """What a reader of the SavedModel must know."""
     from compact_labse.folder import model_hash

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from compact_labse.formats.tf_tokenize import Specials, TextTokenizer
 from compact_labse.tokens import Tokens
@@ -31,9 +30,11 @@ def pack(segments: list[tf.RaggedTensor], length: tf.Tensor, specials: Specials)
     where the model takes texts bare.
     """
     length = tf.cast(length, tf.int32)
-    flat = [tf.cast(segment.merge_dims(1, -1) if segment.ragged_rank > 1 else segment, tf.int32) for segment in segments]
+    flat = [
+        tf.cast(segment.merge_dims(1, -1) if segment.ragged_rank > 1 else segment, tf.int32) for segment in segments
+    ]
     room = tf.maximum(length - len(specials.before) - len(specials.after) * len(flat), 0)
-    cut = [flat[0][:, :room]] if len(flat) == 1 else tf_text.RoundRobinTrimmer(room).trim(flat)
+    cut = [flat[0][:, :room]] if len(flat) == 1 else _in_turn(flat[0], flat[1], tf.cast(room, tf.int64))
     rows, types = [], []
     for number, segment in enumerate(cut):
         whole = _around(segment, specials.before if number == 0 else (), specials.after)
@@ -48,6 +49,20 @@ def pack(segments: list[tf.RaggedTensor], length: tf.Tensor, specials: Specials)
         INPUTS[1]: tf.ones_like(ids).to_tensor(0, shape=shape),
         INPUTS[2]: kinds.to_tensor(0, shape=shape),
     }
+
+
+def _in_turn(first: tf.RaggedTensor, second: tf.RaggedTensor, room: tf.Tensor) -> list[tf.RaggedTensor]:
+    """Both segments cut to `room` tokens together: of two long ones half each, the odd token to the first."""
+    first_B, second_B = (tf.cast(segment.row_lengths(), tf.int64) for segment in (first, second))
+    kept_B = tf.minimum(first_B, tf.maximum(room - second_B, (room + 1) // 2))
+    return [_head(first, kept_B), _head(second, tf.minimum(second_B, room - kept_B))]
+
+
+def _head(segment: tf.RaggedTensor, lengths_B: tf.Tensor) -> tf.RaggedTensor:
+    """The first tokens of each row, a number of them per row."""
+    places = tf.ragged.range(tf.cast(segment.row_lengths(), tf.int64))
+    rows = segment.value_rowids()
+    return tf.ragged.boolean_mask(segment, segment.with_flat_values(places.flat_values < tf.gather(lengths_B, rows)))
 
 
 def _around(segment: tf.RaggedTensor, before: tuple[int, ...], after: tuple[int, ...]) -> tf.RaggedTensor:
@@ -73,7 +88,7 @@ class SpecialTokens(tf.train.Checkpoint):
         super().__init__()
         self._named = specials.named()
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def __call__(self) -> dict[str, tf.Tensor]:
         """`vocab_size`, `padding_id` and those of start, end and mask that the model has."""
         return {name: tf.constant(number, tf.int32) for name, number in self._named.items()}
@@ -87,27 +102,26 @@ class Tokenize(tf.train.Checkpoint):
         self.tokenizer = tokenizer
         self.get_special_tokens_dict = SpecialTokens(specials)
 
-    @tf.function(input_signature=[STRINGS])
+    @tf.function(autograph=False, input_signature=[STRINGS])
     def __call__(self, sentences: tf.Tensor) -> tf.RaggedTensor:
         """Ids `[B, words, pieces]` of a WordPiece, `[B, pieces]` of a Unigram."""
         return self.tokenizer(sentences)
 
 
 class BertPackInputs(tf.train.Checkpoint):
-    """Callable on a list of one or two ragged segments, with an optional `seq_length`."""
+    """Callable on a list of one or two ragged segments of ids, with an optional `seq_length`."""
 
     def __init__(self, specials: Specials, default_length: int) -> None:
         super().__init__()
 
         @tf.function(autograph=False)
         def call(inputs: Any, seq_length: Any = default_length) -> dict[str, tf.Tensor]:
-            segments = inputs if isinstance(inputs, list | tuple) else [inputs]
-            return pack(list(segments), seq_length, specials)
+            return pack(list(inputs), seq_length, specials)
 
         self.__call__ = call
         for rank in (1, 2):
             spec = tf.RaggedTensorSpec([None] * (rank + 1), tf.int32, ragged_rank=rank)
-            for inputs in (spec, [spec], [spec, spec]):
+            for inputs in ([spec], [spec, spec]):
                 call.get_concrete_function(inputs, seq_length=LENGTH)
 
 

@@ -26,6 +26,7 @@ from compact_labse.progress import say
 from compact_labse.saved_model_encoder import SavedModelEncoder, load_graph
 from compact_labse.tokens import clean_text
 from compact_labse.torch_encoder import TorchEncoder
+from compact_labse.weights import dense_pooler
 
 FOLDERS = {
     "model": "encoder",
@@ -64,7 +65,7 @@ class Job:
     @cached_property
     def body(self) -> saved_model.Body:
         assert self.source.source is not None
-        dense = saved_model.dense_pooler(self.source.source) if self.settings.pooler == "dense" else None
+        dense = dense_pooler(self.source.source) if self.settings.pooler == "dense" else None
         encoder = tf_graph.express(self.source.module)
         return saved_model.Body(
             encoder, normalize=self.settings.normalize, pooler=self.settings.pooler, dense_weights=dense
@@ -114,7 +115,7 @@ def _preprocessing(job: Job, path: Path, place: Path) -> dict[str, Any]:
     saved_model.save(root, path, None, facts)
     loaded, limit = load_graph(path), job.source.max_tokens or 4096
     _, entry = _same_ids(job, lambda texts: _rows(loaded(texts, seq_length=limit)))
-    return {"recipe": facts.recipe, "source": facts.source, "passed": True, **entry}
+    return {"recipe": facts.recipe, "source": facts.source, "passed": True, "vectors": False, **entry}
 
 
 def _serving(job: Job, path: Path, place: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tokenizers import Tokenizer
 
-from compact_labse.errors import UserError
+from compact_labse.errors import UserError, require
 from compact_labse.formats.tf_normalize import has_charsmap, normalizer_of, splitter_of
 from compact_labse.tokens import Tokens
 
@@ -94,7 +94,7 @@ def sentencepiece_model(tokenizer: Tokenizer, setting: dict[str, Any]) -> bytes:
 
     Its normaliser does nothing where TensorFlow's operators normalise before it; a precompiled one goes inside.
     """
-    from sentencepiece import sentencepiece_model_pb2 as sp
+    sp: Any = require("sentencepiece.sentencepiece_model_pb2", "tensorflow")
 
     if setting.get("byte_fallback") or setting.get("unk_id") is None:
         raise UserError("the tokenizer is a Unigram with byte fallback or without unknown token: no exact counterpart")
@@ -217,6 +217,3 @@ def _table(vocabulary: Path) -> tf.lookup.StaticVocabularyTable:
         str(vocabulary), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
     )
     return tf.lookup.StaticVocabularyTable(lines, num_oov_buckets=1)
-
-
-
