@@ -8,10 +8,11 @@ says how far, in which language, and which limits were loosened for what reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from compact_labse import load, sample
 from compact_labse.errors import Unsuitable, UserError, require
@@ -19,11 +20,16 @@ from compact_labse.folder import model_hash, write_lineage
 from compact_labse.formats.artifacts import tokenizer_folder
 from compact_labse.formats.contract import FILES, FOLDER
 from compact_labse.formats.expected import note_expected
-from compact_labse.formats.export_folder import add_entry, export_folder
+from compact_labse.formats.export_folder import add_entry, export_folder, remove
+from compact_labse.formats.onnx_variants import ALIASES, alias, to_ort
+from compact_labse.formats.parity import judge, limits_of
+from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.progress import say
 
 if TYPE_CHECKING:
     from compact_labse.formats.onnx_write import Job
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,7 @@ class OnnxExport:
     `formats` are keys of `formats.contract.FILES`; with `skip_unsuitable` one that cannot hold this model is left out,
     not an error. `recipe` fixes how linear layers are stored in int8 (default: the
     fastest that passes). `external_data` writes weights to a second file, which runtimes map into memory, not read.
+    `aliases` adds hard links under the names that transformers.js looks for, `ort` the files in ORT format for phones.
     `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
     """
 
@@ -43,6 +50,8 @@ class OnnxExport:
     recipe: str | None = None
     allow_batch_variant: bool = False
     external_data: bool = False
+    aliases: bool = False
+    ort: bool = False
     loosen: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     overwrite: bool = False
@@ -69,8 +78,9 @@ def run(cfg: OnnxExport) -> Path:
     with export_folder(source, cfg.out, FOLDER, overwrite=cfg.overwrite) as folder:
         say(f"export {cfg.model}: float32 graph")
         texts = {"calibration": sample.parallel("calibration"), "test": sample.parallel("test")}
-        job = Job(source=source, graph=graph_of(source), external=cfg.external_data, **texts)
-        written = [FILES[kind] for kind in cfg.formats if _write(cfg, job, folder, kind)]
+        with TemporaryDirectory(dir=folder) as spill:
+            job = Job(source=source, graph=graph_of(source, Path(spill)), external=cfg.external_data, **texts)
+            written = [name for kind in cfg.formats for name in _write(cfg, job, folder, kind)]
         note_expected(folder, source)
         if cfg.out is not None:
             assert source.source is not None
@@ -81,24 +91,54 @@ def run(cfg: OnnxExport) -> Path:
     return final
 
 
-def _write(cfg: OnnxExport, job: Job, folder: Path, kind: str) -> bool:
-    """Write one format and note it; False if it does not suit the model and may be left out."""
-    from compact_labse.formats.onnx_write import limits_of, refuse_variant, write
+def _write(cfg: OnnxExport, job: Job, folder: Path, kind: str) -> list[str]:
+    """Write one format and the variants asked for; the names of the files, none if it does not suit the model."""
+    from compact_labse.formats.onnx_write import refuse_variant, write
 
+    path, limits = folder / FILES[kind], limits_of(kind, _loosened(cfg, kind))
+    made = _unless_unsuitable(cfg, kind, lambda: write(job, folder, kind, limits, cfg.recipe))
+    if made is None:
+        return []
+    entry, parity = made
+    refuse_variant(kind, parity)
+    parity.require(path.name)
+    _note(cfg, folder, kind, path.name, entry)
+    return [path.name, *_variants(cfg, job, path, kind, entry)]
+
+
+def _variants(cfg: OnnxExport, job: Job, path: Path, kind: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """The artifact under a peer's name, and in ORT format; those of an earlier export are never left out of date."""
+    folder, name, ort = path.parent, ALIASES.get(kind, ""), path.with_suffix(".ort")
+    renew = {other: (folder / other).exists() for other in (name, ort.name) if other}
+    for other in renew:
+        remove(folder, other)
+    aliased = bool(name) and (cfg.aliases or renew[name])
+    if aliased and _unless_unsuitable(cfg, name, lambda: alias(path, name)) is not None:
+        _note(cfg, folder, kind, name, {**entry, "same_as": path.name})
+        yield name
+    if (cfg.ort or renew[ort.name]) and _unless_unsuitable(cfg, ort.name, lambda: to_ort(path)) is not None:
+        # The same graph in another file: what little can go wrong shows in a third of the text.
+        parity = judge(job.calibrated, OnnxEncoder.open(ort), limits_of(kind, _loosened(cfg, kind)))
+        parity.require(ort.name)
+        _note(cfg, folder, kind, ort.name, {**entry, **parity.report()})
+        yield ort.name
+
+
+def _note(cfg: OnnxExport, folder: Path, kind: str, name: str, entry: Mapping[str, Any]) -> None:
     loosened = _loosened(cfg, kind)
+    record = {"loosened": loosened, "reason": cfg.reason or "--allow-batch-variant"} if loosened else {}
+    add_entry(folder, name, {**entry, **record}, tokenizer_folder(folder / name) / "tokenizer.json")
+
+
+def _unless_unsuitable(cfg: OnnxExport, name: str, make: Callable[[], Made]) -> Made | None:
+    """What `make` gives; None, said aloud, if it does not suit the model and may be left out."""
     try:
-        entry, parity = write(job, folder, kind, limits_of(kind, loosened), cfg.recipe)
+        return make()
     except Unsuitable as error:
         if not cfg.skip_unsuitable:
             raise
-        say(f"{kind}: skipped, {error}")
-        return False
-    refuse_variant(kind, parity)
-    parity.require(FILES[kind])
-    record = {"loosened": loosened, "reason": cfg.reason or "--allow-batch-variant"} if loosened else {}
-    path = folder / FILES[kind]
-    add_entry(folder, path.name, {**entry, **record}, tokenizer_folder(path) / "tokenizer.json")
-    return True
+        say(f"{name}: skipped, {error}")
+        return None
 
 
 def _loosened(cfg: OnnxExport, kind: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ Shapes: N texts, D dimension.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, writing_file
 from compact_labse.formats.agreement import HARD
+from compact_labse.formats.artifacts import entries
 from compact_labse.formats.parity import LIMITS
 
 EXPECTED, VERSION = "expected.json", 1
@@ -35,13 +36,12 @@ HARD_TEXTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What `expected.json` says: languages, texts, ids, vectors, and the least cosines by format."""
+    """What `expected.json` says: languages, texts, token ids and vectors."""
 
     languages: list[str]
     texts: list[str]
     ids: list[list[int]]
     vectors_ND: np.ndarray
-    tolerance: dict[str, dict[str, float]]
 
 
 def expected_texts() -> list[tuple[str, str]]:
@@ -51,7 +51,10 @@ def expected_texts() -> list[tuple[str, str]]:
 
 
 def note_expected(folder: Path, source: Encoder) -> None:
-    """Write `expected.json` into a folder of artifacts, from what their source makes of the texts."""
+    """Write `expected.json` into a folder of artifacts, from what their source makes of the texts.
+
+    Call it after the artifacts have their entries: each is listed with the cosines that it was held to.
+    """
     languages, texts = zip(*expected_texts(), strict=True)
     rows = zip(languages, texts, source.tokenize(texts), source.encode(texts), strict=True)
     head: dict[str, Any] = {
@@ -63,6 +66,7 @@ def note_expected(folder: Path, source: Encoder) -> None:
         "special_tokens": source.tokens.special,
         "pad_id": source.tokens.pad_id,
         "tolerance": _tolerances(),
+        "artifacts": {name: held_to(entry) for name, entry in entries(folder).items()},
     }
     lines = [_line({"language": a, "text": b, "ids": c, "vector": _rounded(d)}) for a, b, c, d in rows]
     opening = _line(head)[:-1]
@@ -86,17 +90,25 @@ def read_expected(folder: Path) -> Expected | None:
             texts=[str(row["text"]) for row in rows],
             ids=[list(row["ids"]) for row in rows],
             vectors_ND=vectors_ND,
-            tolerance=dict(content["tolerance"]),
         )
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{path} is damaged ({error!r}); export the model again.") from error
 
 
-def _tolerances() -> dict[str, dict[str, float]]:
+def held_to(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An artifact's format and the least cosines that it was held to when written (they may have been loosened)."""
+    limits, name = entry.get("limits") or {}, str(entry.get("format", "fp32"))
+    usual = LIMITS.get(name, LIMITS["fp32"])
     return {
-        name: {"worst_cosine": limits.worst_cosine, "mean_cosine": limits.language_cosine}
-        for name, limits in LIMITS.items()
+        "format": name,
+        "worst_cosine": limits.get("worst_cosine", usual.worst_cosine),
+        "mean_cosine": limits.get("language_cosine", usual.language_cosine),
     }
+
+
+def _tolerances() -> dict[str, dict[str, float]]:
+    held = {name: held_to({"format": name}) for name in LIMITS}
+    return {name: {key: value for key, value in row.items() if key != "format"} for name, row in held.items()}
 
 
 def _rounded(vector_D: Sequence[float]) -> list[float]:

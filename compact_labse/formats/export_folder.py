@@ -88,7 +88,8 @@ def remove(folder: Path, artifact: str) -> None:
     """Delete an artifact of an earlier export and its entry; nothing if there is none."""
     if (folder / artifact).is_dir():
         shutil.rmtree(folder / artifact)
-    for file in (folder / artifact, folder / f"{artifact}_data"):
+    operators = (folder / artifact).with_suffix(".required_operators.config")
+    for file in (folder / artifact, folder / f"{artifact}_data", *([operators] if artifact.endswith(".ort") else [])):
         file.unlink(missing_ok=True)
     content = _read(folder)
     if content["artifacts"].pop(artifact, None) is not None:

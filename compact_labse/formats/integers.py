@@ -17,8 +17,13 @@ ROWS_AT_A_TIME = 8192
 
 def table8(table_VD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """int8 codes `[V, D]` and float32 scales `[V, 1]`: `codes * scales` is the table, to 0.4 % of each row's peak."""
-    scale_V1 = _peak(table_VD) / 127
-    return np.rint(table_VD / scale_V1).astype(np.int8), scale_V1
+    codes_VD = np.empty(table_VD.shape, np.int8)
+    scale_V1 = np.empty((len(table_VD), 1), np.float32)
+    for start in range(0, len(table_VD), ROWS_AT_A_TIME):
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        scale_V1[rows] = _peak(table_VD[rows]) / 127
+        codes_VD[rows] = np.rint(table_VD[rows] / scale_V1[rows])
+    return codes_VD, scale_V1
 
 
 def table_small(table_VD: np.ndarray, bits: int) -> tuple[list[np.ndarray], np.ndarray]:

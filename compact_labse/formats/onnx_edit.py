@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from compact_labse.formats.onnx_weights import array_of
+
 CONTRIB = "com.microsoft"
 
 
@@ -34,7 +36,7 @@ class Edit:
 
     def array(self, name: str) -> np.ndarray:
         """The value of a constant."""
-        return numpy_helper.to_array(self._constants[name])
+        return array_of(self._constants[name])
 
     def is_constant(self, name: str) -> bool:
         return name in self._constants

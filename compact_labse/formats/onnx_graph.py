@@ -20,6 +20,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compact_labse.errors import UserError
 from compact_labse.formats.contract import INPUTS, IR_VERSION, OPSET, OUTPUTS, Facts
+from compact_labse.formats.onnx_weights import (
+    bring_in,
+    read_spilled,
+    save_with_data,
+    size_of,
+    spill_folder,
+    write_beside,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,14 +36,21 @@ if TYPE_CHECKING:
     from compact_labse.torch_encoder import TorchEncoder
 
 TABLE = "table"
-LARGE = 1 << 16  # bytes; smaller tensors stay in the file
-PROTOBUF_LIMIT = 1_900_000_000  # bytes; a protobuf may not pass 2^31, and the graph itself needs some
+# Above this, weights go to a second file: a protobuf may not pass 2^31 bytes, and writing one takes its size twice.
+ONE_FILE = 1_000_000_000  # bytes
+SPILL = 500_000_000  # bytes of weights from which on they are kept in a file while exporting, not in memory
 
 
-def graph_of(encoder: TorchEncoder) -> onnx.ModelProto:
-    """The encoder as a float32 ONNX model that keeps the contract of `formats.contract`."""
+def graph_of(encoder: TorchEncoder, spill: Path | None = None) -> onnx.ModelProto:
+    """The encoder as a float32 ONNX model that keeps the contract of `formats.contract`.
+
+    The weights of a large model are written into the folder `spill`, which must outlive the model, if one is given.
+    """
     table_VD = bag_of_tokens(encoder.module)
-    return trace(encoder.module) if table_VD is None else static_graph(table_VD)
+    if table_VD is not None:
+        return static_graph(table_VD)
+    size = sum(weight.numel() * weight.element_size() for weight in encoder.module.parameters())
+    return trace(encoder.module, spill) if spill is not None and size > SPILL else trace(encoder.module)
 
 
 def bag_of_tokens(module: SentenceModel) -> np.ndarray | None:
@@ -88,8 +103,11 @@ def static_graph(table_VD: np.ndarray) -> onnx.ModelProto:
     return _plain(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)]))
 
 
-def trace(module: nn.Module) -> onnx.ModelProto:
-    """What PyTorch's exporter makes of a module with the forward of `SentenceModel`; both axes dynamic."""
+def trace(module: nn.Module, spill: Path | None = None) -> onnx.ModelProto:
+    """What PyTorch's exporter makes of a module with the forward of `SentenceModel`; both axes dynamic.
+
+    With `spill`, a folder, the weights are written there and never copied in memory.
+    """
     import torch
 
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
@@ -107,7 +125,10 @@ def trace(module: nn.Module) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None
-    return _plain(program.model_proto)
+    if spill is None:
+        return _plain(program.model_proto)
+    program.save(spill / "graph.onnx", external_data=True)
+    return _plain(read_spilled(spill / "graph.onnx"))
 
 
 def stamp(model: onnx.ModelProto, facts: Facts) -> None:
@@ -122,14 +143,15 @@ def save(model: onnx.ModelProto, path: Path, *, external: bool = False) -> None:
     Shapes of inner values are left out: with them ONNX Runtime fuses addition and layer normalisation into a node that
     is slower than both (all-MiniLM-L6, 32 x 20 tokens: 138 ms without, 152 ms with; in int8 53 and 68 ms).
     """
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    model = bare
-    if not external and sum(len(tensor.raw_data) for tensor in model.graph.initializer) < PROTOBUF_LIMIT:
-        onnx.save(model, path)
-    else:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", size_threshold=LARGE)
+    shapes = list(model.graph.value_info)
+    del model.graph.value_info[:]
+    try:
+        if external or sum(map(size_of, model.graph.initializer)) > ONE_FILE:
+            save_with_data(model, path)
+        else:
+            onnx.save(bring_in(model), path)
+    finally:
+        model.graph.value_info.extend(shapes)
 
 
 def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -144,7 +166,8 @@ def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
     del model.metadata_props[:]
     if model.functions:
         raise UserError("the exporter made a graph with functions, which older runtimes cannot read")
-    onnx.checker.check_model(model.SerializeToString() if model.ByteSize() < PROTOBUF_LIMIT else model)
+    spilled = spill_folder(model) is not None
+    onnx.checker.check_model(str(write_beside(model, "checked.onnx")) if spilled else model.SerializeToString())
     return model
 
 

@@ -21,7 +21,10 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy with its matrices and tables in float16; those with values that float16 cannot hold stay as they are."""
     edit = Edit(model)
     for tensor in model.graph.initializer:
-        if not _suits(tensor) or np.abs(value := edit.array(tensor.name)).max() > LARGEST:
+        if not _suits(tensor):
+            continue
+        value = edit.array(tensor.name)
+        if max(float(value.max()), -float(value.min())) > LARGEST:
             continue
         half = edit.constant(f"{tensor.name}__half", value.astype(np.float16))
         readers = edit.consumers(tensor.name)

@@ -1,8 +1,10 @@
-"""Linear layers of an ONNX graph in 8 bits, three ways. All keep bias, softmax and normalisation in float32.
+"""Linear layers of an ONNX graph in 8 bits, four ways. All keep bias, softmax and normalisation in float32.
 
 - `rows`: every token's activations get a scale of their own, then one integer product. As fast as ONNX Runtime's
   dynamic quantization, and a text's vector does not depend on its neighbours in the batch.
 - `blocks`: ONNX Runtime's MatMulNBits; a scale for every block of 32 to 128 inputs. Slower, more exact.
+- `static`: one range for all texts, as QuantizeLinear and DequantizeLinear around the product, standard operators
+  alone; what lies outside is cut off.
 - `dynamic`: one scale for the whole batch: a long neighbour changes the vector of a short text.
 
 Shapes: R rows (tokens of a batch), K inputs, N outputs.
@@ -21,6 +23,7 @@ from compact_labse.formats.contract import INPUTS
 from compact_labse.formats.integers import blocks8, columns8
 from compact_labse.formats.onnx_edit import CONTRIB, Edit, Linear
 from compact_labse.formats.row_plan import CENTRE, RowPlan
+from compact_labse.formats.static_plan import StaticPlan
 
 
 def rows(edit: Edit, plans: Mapping[str, RowPlan]) -> None:
@@ -53,6 +56,28 @@ def dynamic(edit: Edit) -> None:
         edit.replace(
             linear.node, [_contrib("DynamicQuantizeMatMul", [linear.activation, name, scale], linear.node.output)]
         )
+
+
+def static(edit: Edit, plans: Mapping[str, StaticPlan]) -> None:
+    """Quantize activations in the fixed ranges of `plans` and matrices column by column, in standard operators."""
+    for linear in edit.linears():
+        name, plan = linear.activation, plans[linear.activation]
+        scale, zero = edit.constant(f"{name}__step", np.array(plan.scale, np.float32)), _zero(edit, plan.zero)
+        weight, weight_scale = _columns(edit, linear, plan.smooth_K)
+        given, product = name, linear.node.output[0]
+        nodes = []
+        if plan.smooth_K is not None:
+            inverse = edit.constant(f"{name}__smooth", (1 / plan.smooth_K).astype(np.float32))
+            given = f"{product}__smoothed"
+            nodes.append(helper.make_node("Mul", [name, inverse], [given]))
+        zeros = edit.constant(f"{weight}__zero", np.zeros(edit.array(linear.weight).shape[1], np.int8))
+        edit.replace(linear.node, [
+            *nodes,
+            helper.make_node("QuantizeLinear", [given, scale, zero], [f"{product}__codes"]),
+            helper.make_node("DequantizeLinear", [f"{product}__codes", scale, zero], [f"{product}__kept"]),
+            helper.make_node("DequantizeLinear", [weight, weight_scale, zeros], [f"{product}__columns"], axis=1),
+            helper.make_node("MatMul", [f"{product}__kept", f"{product}__columns"], [product]),
+        ])  # fmt: skip
 
 
 def fuse_gelu(edit: Edit) -> None:

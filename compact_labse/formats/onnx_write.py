@@ -22,14 +22,15 @@ from compact_labse.formats.agreement import Reference
 from compact_labse.formats.contract import FILES, INPUTS, Facts
 from compact_labse.formats.export_folder import remove
 from compact_labse.formats.onnx_half import halve
-from compact_labse.formats.onnx_quantize import INVARIANT, Feed
-from compact_labse.formats.parity import LIMITS, Limits, Parity, judge
+from compact_labse.formats.onnx_quantize import INVARIANT, PLANNERS, Calibration, Feed
+from compact_labse.formats.parity import Limits, Parity, judge
 from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.progress import say
 from compact_labse.tokens import pad
 from compact_labse.torch_encoder import TorchEncoder
 
-TABLE_BITS = {"int8": 8, "int8-dynamic": 8, "int4": 4, "int3": 3}
+TABLE_BITS = {"int8": 8, "int8-static": 8, "int8-dynamic": 8, "int4": 4, "int3": 3}
+ONLY_RECIPE = {"int8-static": "static", "int8-dynamic": "dynamic"}
 MARGIN = 0.25  # of the way from a limit to 1: what calibration text must reach beyond it
 CALIBRATION_BATCH = 16
 CALIBRATION_TEXTS = 12  # of each language to choose scales with, and as many to choose a recipe with
@@ -51,6 +52,10 @@ class Job:
         some = slice(CALIBRATION_TEXTS, 2 * CALIBRATION_TEXTS)
         later = {language: group[some] for language, group in self.calibration.items()}
         return Reference.of(self.source, later)
+
+    @cached_property
+    def activations(self) -> Calibration:
+        return Calibration(self.graph, _feeds(self))
 
     @cached_property
     def tested(self) -> Reference:
@@ -84,16 +89,14 @@ def _quantized(job: Job, path: Path, kind: str, limits: Limits, recipe: str | No
     """The model with integer weights: by the recipe, or by the fastest one that the calibration text allows."""
     bits = TABLE_BITS[kind]
     if not onnx_quantize.has_linears(job.graph):
-        if kind == "int8-dynamic":
-            raise Unsuitable(
-                f"{job.source.name} is a table without linear layers: there is nothing to quantize dynamically"
-            )
+        if kind in ONLY_RECIPE:
+            raise Unsuitable(f"{job.source.name} is a table without linear layers: there is nothing for --{kind} to do")
         return "tables", onnx_quantize.quantize(job.graph, recipe="tables", table_bits=bits)
-    wanted = ("dynamic",) if kind == "int8-dynamic" else (recipe,) if recipe else INVARIANT
-    plans = onnx_quantize.make_plans(job.graph, _feeds(job)) if "rows" in wanted else {}
+    wanted = (ONLY_RECIPE[kind],) if kind in ONLY_RECIPE else (recipe,) if recipe else INVARIANT
     room = {name: value + MARGIN * (1 - value) for name, value in limits.gates().items()}
     strict = replace(limits, **{**room, "invariance": limits.invariance})
     for name in wanted:
+        plans = job.activations.plans(name) if name in PLANNERS else {}
         model = onnx_quantize.quantize(job.graph, recipe=name, table_bits=bits, plans=plans)
         if len(wanted) == 1:
             return name, model
@@ -143,11 +146,6 @@ def _summary(parity: Parity) -> str:
     worst = parity.measured.worst()
     named = ("worst_cosine", "language_cosine", "neighbours", "invariance")
     return ", ".join(f"{name.replace('_', ' ')} {worst[name].value:.5f}" for name in named if name in worst)
-
-
-def limits_of(kind: str, loosened: Mapping[str, float]) -> Limits:
-    """The limits of a format, some of them lowered."""
-    return LIMITS[kind].loosened(loosened)
 
 
 def refuse_variant(kind: str, parity: Parity) -> None:

@@ -15,7 +15,7 @@ from compact_labse.errors import UserError, require
 from compact_labse.formats import agreement
 from compact_labse.formats.artifacts import check_hashes, entries
 from compact_labse.formats.contract import PARITY
-from compact_labse.formats.expected import EXPECTED, Expected, read_expected
+from compact_labse.formats.expected import EXPECTED, Expected, held_to, read_expected
 
 OK, MISMATCH, UNCHECKED = "ok", "mismatch", "not checked"
 # What opens an artifact, by its suffix ("" is a folder): module, class, the library it needs, the extra that brings it.
@@ -75,18 +75,10 @@ def _artifact(path: Path, artifact: str, entry: Mapping[str, Any]) -> Check:
     except UserError:
         return Check(artifact=artifact, status=UNCHECKED, detail=f"hashes only: needs extra {extra} ({library})")
     encoder: Encoder = getattr(importlib.import_module(module), name).open(path)
-    return _compare(artifact, encoder, expected, _limits(expected, entry))
+    return _compare(artifact, encoder, expected, held_to(entry))
 
 
-def _limits(expected: Expected, entry: Mapping[str, Any]) -> dict[str, float]:
-    """The least cosines of an artifact: those it was held to when written (they may have been loosened)."""
-    held = entry.get("limits") or {}
-    if {"worst_cosine", "language_cosine"} <= set(held):
-        return {"worst_cosine": held["worst_cosine"], "mean_cosine": held["language_cosine"]}
-    return expected.tolerance.get(str(entry.get("format")), expected.tolerance["fp32"])
-
-
-def _compare(artifact: str, encoder: Encoder, expected: Expected, limits: Mapping[str, float]) -> Check:
+def _compare(artifact: str, encoder: Encoder, expected: Expected, limits: Mapping[str, Any]) -> Check:
     ids = encoder.tokenize(expected.texts)
     for text, got, wanted in zip(expected.texts, ids, expected.ids, strict=True):
         if got != wanted:

@@ -23,7 +23,7 @@ def export(**config):
 def transformer(traced, tmp_path, monkeypatch):
     """A copy of the tiny transformer, and its graph traced once for all tests."""
     folder, model = traced
-    monkeypatch.setattr(onnx_graph, "trace", lambda module: model)
+    monkeypatch.setattr(onnx_graph, "trace", lambda module, spill=None: model)
     return shutil.copytree(folder, tmp_path / "model")
 
 
@@ -158,7 +158,7 @@ def test_a_recipe_can_be_named(transformer):
 
 
 def test_a_table_has_nothing_to_quantize_dynamically(static):
-    with pytest.raises(UserError, match="a table without linear layers: there is nothing to quantize dynamically"):
+    with pytest.raises(UserError, match="a table without linear layers: there is nothing for --int8-dynamic to do"):
         export(model=str(static), formats=("int8-dynamic",), allow_batch_variant=True)
 
 
@@ -234,5 +234,74 @@ def test_everything_that_suits_a_model_is_written_and_the_rest_is_named(tiny_cop
         export(model=str(model), formats=("fp32", "int4"))
     assert not (model / "onnx").exists()
     assert main(["export", str(model), "--onnx", "--all"]) == 0
-    assert files(model / "onnx") == ["model.onnx", "model_fp16.onnx", "model_int8.onnx", "parity.json"]
+    names = ["model", "model_fp16", "model_int8"]
+    assert files(model / "onnx") == sorted(
+        ["model_quantized.onnx", "parity.json"]
+        + [f"{name}.{suffix}" for name in names for suffix in ("onnx", "ort", "required_operators.config")]
+    )
     assert "int4: skipped, a table of 4 bits needs" in capsys.readouterr().err
+
+
+def test_peers_find_their_names_without_a_second_copy_on_disk(static):
+    folder = export(model=str(static), formats=("int8", "int4"), aliases=True)
+    for name, other in (("model_int8.onnx", "model_quantized.onnx"), ("model_int4.onnx", "model_q4.onnx")):
+        assert (folder / name).samefile(folder / other)
+        entries = json.loads((folder / "parity.json").read_text())["artifacts"]
+        assert entries[other]["same_as"] == name
+        assert entries[other]["sha256"][other] == entries[name]["sha256"][name]
+    assert load(static, file="onnx/model_quantized.onnx").facts.dtype == "int8"
+    export(model=str(static), formats=("int8",), external_data=False)  # an earlier alias follows its artifact
+    assert (folder / "model_int8.onnx").samefile(folder / "model_quantized.onnx")
+
+
+def test_an_alias_needs_one_file(static, monkeypatch):
+    from compact_labse.formats import onnx_weights
+
+    monkeypatch.setattr(onnx_weights, "LARGE", 100)
+    with pytest.raises(UserError, match="has its weights in a second file"):
+        export(model=str(static), formats=("int8",), external_data=True, aliases=True)
+    assert not (static / "onnx").exists()
+
+
+def test_ort_files_for_phones_hold_the_same_model_and_name_their_operators(transformer):
+    folder = export(model=str(transformer), formats=("int8",), ort=True)
+    operators = (folder / "model_int8.required_operators.config").read_text()
+    assert "MatMulIntegerToFloat" in operators
+    assert str(transformer.parent) not in operators
+    texts = ["Guten Morgen", "", "The train leaves at nine."]
+    vectors = [load(transformer, file=f"onnx/model_int8.{kind}").encode(texts) for kind in ("onnx", "ort")]
+    assert abs(vectors[0] - vectors[1]).max() < 1e-5
+    assert json.loads((folder / "parity.json").read_text())["artifacts"]["model_int8.ort"]["passed"] is True
+
+
+def test_a_damaged_ort_file_fails_its_gates(static, monkeypatch):
+    """The conversion optimizes the graph once more: what it makes is held to the gates like everything else."""
+    from compact_labse.formats import onnx_variants
+
+    sound, module = onnx_variants.to_ort, PIPELINE
+
+    def damaged(path):
+        other = path.with_name("other.onnx")
+        graph = onnx_graph.static_graph(np.random.default_rng(0).normal(size=(load(static).tokens.vocab_size, 16)))
+        graph.metadata_props.extend(onnx.load(path).metadata_props)
+        onnx.save(graph, other)
+        sound(other).rename(path.with_suffix(".ort"))
+        return path.with_suffix(".ort")
+
+    monkeypatch.setattr(module, "to_ort", damaged)
+    with pytest.raises(GateError, match=r"model\.ort was not written, \d gates failed: .*worst_cosine"):
+        export(model=str(static), ort=True)
+    assert not (static / "onnx").exists()
+
+
+def test_fixed_ranges_are_written_where_they_pass(transformer):
+    folder = export(
+        model=str(transformer),
+        formats=("int8-static",),
+        loosen={"worst_cosine": 0.5, "language_cosine": 0.9, "neighbours": 0.5, "language_neighbours": 0.3},
+        reason="a tiny random model",
+    )
+    kinds = {node.op_type for node in onnx.load(folder / "model_int8_static.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    entry = json.loads((folder / "parity.json").read_text())["artifacts"]["model_int8_static.onnx"]
+    assert entry["recipe"] == "static" and entry["batch_invariant"] is True

@@ -6,7 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from compact_labse import load
-from compact_labse.formats import onnx_graph
+from compact_labse.formats import onnx_graph, onnx_weights
 from compact_labse.formats.contract import INPUTS, IR_VERSION, OPSET, OUTPUTS, Facts
 from compact_labse.formats.onnx_graph import graph_of, save, stamp, static_graph
 from compact_labse.tokens import pad
@@ -118,8 +118,8 @@ def test_shapes_of_inner_values_are_left_out_because_they_lead_to_a_slower_fusio
 
 
 def test_weights_beyond_the_limit_of_a_protobuf_lie_beside_the_file(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "PROTOBUF_LIMIT", 1000)
-    monkeypatch.setattr(onnx_graph, "LARGE", 1000)
+    monkeypatch.setattr(onnx_graph, "ONE_FILE", 1000)
+    monkeypatch.setattr(onnx_weights, "LARGE", 1000)
     encoder = load(tiny("static"))
     save(graph_of(encoder), tmp_path / "model.onnx")
     assert (tmp_path / "model.onnx_data").stat().st_size > 1000
@@ -134,3 +134,13 @@ def test_weights_go_to_a_second_file_when_asked(tmp_path):
     model = onnx_graph.static_graph(np.ones((5000, 64), np.float32))
     save(model, tmp_path / "model.onnx", external=True)
     assert (tmp_path / "model.onnx_data").stat().st_size >= 5000 * 64 * 4 > (tmp_path / "model.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_a_model_of_exactly_the_limit_is_one_file(tmp_path, monkeypatch, spare):
+    model = static_graph(np.ones((100, 8), np.float32))
+    monkeypatch.setattr(onnx_graph, "ONE_FILE", sum(map(onnx_weights.size_of, model.graph.initializer)) + spare)
+    monkeypatch.setattr(onnx_weights, "LARGE", 1000)
+    save(model, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx_data").exists() == (spare < 0)
+    assert len(model.graph.initializer[0].raw_data) == 3200  # what is saved is not changed

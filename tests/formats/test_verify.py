@@ -52,7 +52,9 @@ def test_an_export_verifies_itself(exported, tiny):
     assert expected.texts == [text for _, text in expected_texts()]
     assert expected.ids == source.tokenize(expected.texts)
     assert abs(expected.vectors_ND - source.encode(expected.texts)).max() < 1e-6
-    assert expected.tolerance["int8"] == {"worst_cosine": 0.98, "mean_cosine": 0.99}
+    content = json.loads((exported / "onnx" / "expected.json").read_text("utf-8"))
+    assert content["tolerance"]["int8"] == {"worst_cosine": 0.98, "mean_cosine": 0.99}
+    assert content["artifacts"]["model_int8.onnx"] == {"format": "int8", "worst_cosine": 0.98, "mean_cosine": 0.99}
 
 
 def test_a_damaged_file_is_found_by_its_hash(copied):
