@@ -34,7 +34,7 @@ def write_tf2(bert: Bert, prefix: Path) -> None:
             _put(head, place, weights[f"mlm.{name}"])
         for end in ("gamma", "beta"):
             _put(head, f"layer_norm/{end}", weights[f"mlm.norm.{end}"])
-        _put(head, "output_bias.bias", weights["mlm.output_bias"])
+        setattr(head, "output_bias/bias", tf.Variable(weights["mlm.output_bias"]))  # Keras names it so, slash and all
         head.embedding_table = getattr(encoder, "layer_with_weights-0").embeddings
     tf.train.Checkpoint(**parts).write(str(prefix))
 
