@@ -9,7 +9,7 @@ With TensorFlow installed every file takes any batch and length; with litert-tor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ class TFLiteExport:
 
     `formats` are keys of `formats.contract.TFLITE_FILES`; with `skip_unsuitable` one that cannot hold this model is
     left out, not an error. `converter` is "tensorflow" or "litert_torch" (default: the first that is installed).
+    `mediapipe` writes, beside each file, one that MediaPipe's TextEmbedder takes: 128 tokens, the vocabulary inside.
     `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
     """
 
@@ -39,6 +40,7 @@ class TFLiteExport:
     out: Path | None = None
     formats: tuple[str, ...] = ("fp32",)
     converter: str | None = None
+    mediapipe: bool = False
     skip_unsuitable: bool = False
     loosen: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
@@ -58,22 +60,30 @@ def run(cfg: TFLiteExport) -> Path:
 
     converter = cfg.converter or converter_here()
     require("ai_edge_litert", "tflite")
-    from compact_labse.formats.tflite_write import Job
+    if cfg.mediapipe and converter != "tensorflow":
+        require("tensorflow", "tensorflow")
+    from compact_labse.formats.mediapipe import LENGTH
+    from compact_labse.formats.tflite_fixed import LONGEST
+    from compact_labse.formats.tflite_write import Job, cut_at, name_of
     from compact_labse.torch_encoder import TorchEncoder
 
     source = load(cfg.model, device="cpu")
     if not isinstance(source, TorchEncoder):
         raise UserError(f"{cfg.model} is an export itself: name the model that it was made from")
     assert source.source is not None
+    home = source.source
     with export_folder(source, cfg.out, TFLITE_FOLDER, overwrite=cfg.overwrite) as folder:
         say(f"export {cfg.model}: TFLite by {converter}")
+        if converter == "litert_torch":
+            source = cut_at(source, LONGEST)
         job = Job(source=source, converter=converter, test=sample.parallel("test"))
-        written = [TFLITE_FILES[kind] for kind in cfg.formats if _write(cfg, job, folder, kind)]
+        jobs = [job, *([replace(job, source=cut_at(source, LENGTH), mediapipe=True)] if cfg.mediapipe else [])]
+        written = [name_of(job, kind) for job in jobs for kind in cfg.formats if _write(cfg, job, folder, kind)]
         note_expected(folder, source)
         if cfg.out is not None:
-            inputs = {cfg.model: model_hash(source.source)}
+            inputs = {cfg.model: model_hash(home)}
             write_lineage(folder.parent, command="export --tflite", config=asdict(cfg), inputs=inputs)
-    final = (cfg.out or source.source) / TFLITE_FOLDER
+    final = (cfg.out or home) / TFLITE_FOLDER
     say(f"written: {', '.join(str(final / name) for name in written)}")
     return final
 
@@ -81,7 +91,7 @@ def run(cfg: TFLiteExport) -> Path:
 def _write(cfg: TFLiteExport, job: Job, folder: Path, kind: str) -> bool:
     """Write one format and note it; False if it does not suit the model and may be left out."""
     from compact_labse.formats.parity import TFLITE_LIMITS
-    from compact_labse.formats.tflite_write import write
+    from compact_labse.formats.tflite_write import name_of, write
 
     try:
         entry, parity = write(job, folder, kind, TFLITE_LIMITS[kind].loosened(cfg.loosen))
@@ -90,8 +100,8 @@ def _write(cfg: TFLiteExport, job: Job, folder: Path, kind: str) -> bool:
             raise
         say(f"tflite {kind}: skipped, {error}")
         return False
-    parity.require(TFLITE_FILES[kind])
+    path = folder / name_of(job, kind)
+    parity.require(path.name)
     record = {"loosened": dict(cfg.loosen), "reason": cfg.reason} if cfg.loosen else {}
-    path = folder / TFLITE_FILES[kind]
     add_entry(folder, path.name, {**entry, **record}, tokenizer_folder(path) / "tokenizer.json")
     return True

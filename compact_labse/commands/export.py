@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         formats.add_argument(f"--{name}", action="store_true", help=text)
     formats.add_argument("--all", action="store_true", help="every format of each runtime that suits the model")
     _add_onnx(parser.add_argument_group("for --onnx"))
+    _add_tflite(parser.add_argument_group("for --tflite"))
     _add_saved_model(parser.add_argument_group("for --saved-model"))
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -73,6 +74,19 @@ def _add_onnx(group: Any) -> None:
         "--external-data",
         action="store_true",
         help="weights in a second file, mapped into memory: 24 MB less for 13 (default: only above 2 GB)",
+    )
+
+
+def _add_tflite(group: Any) -> None:
+    group.add_argument(
+        "--mediapipe",
+        action="store_true",
+        help="each file for MediaPipe's TextEmbedder too: 128 tokens, the vocabulary inside; uncased WordPiece models",
+    )
+    group.add_argument(
+        "--converter",
+        choices=("tensorflow", "litert_torch"),
+        help="what converts: any shape, or fixed lengths without TensorFlow (default: the first that is installed)",
     )
 
 
@@ -148,7 +162,13 @@ def _onnx(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> An
 
 
 def _tflite(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> Any:
-    return pipeline.TFLiteExport(formats=_formats(args, "tflite", TFLITE_FILES), **shared)
+    return pipeline.TFLiteExport(
+        formats=_formats(args, "tflite", TFLITE_FILES),
+        skip_unsuitable=args.all,
+        mediapipe=args.mediapipe,
+        converter=args.converter,
+        **shared,
+    )
 
 
 def _saved_model(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> Any:

@@ -42,21 +42,21 @@ def convert(encoder: TorchEncoder, kind: str, converter: str) -> bytes:
     return convert_dynamic(encoder, kind)
 
 
-def convert_dynamic(encoder: TorchEncoder, kind: str) -> bytes:
-    """By TensorFlow: one signature `serving_default`, batch and length dynamic, linear layers with a scale a column."""
+def convert_dynamic(encoder: TorchEncoder, kind: str, shape: tuple[int | None, int | None] = (None, None)) -> bytes:
+    """By TensorFlow: one signature `serving_default`, batch and length dynamic or as named, a scale a column."""
     import tensorflow as tf
 
     from compact_labse.formats.tf_graph import express
     from compact_labse.formats.tflite_tables import maker
 
     twin = express(encoder.module, maker(kind, encoder.module.body.rows))
-    specs = [tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS]
+    specs = [tf.TensorSpec(shape, tf.int32, name=name) for name in INPUTS]
 
     @tf.function(input_signature=specs)
     def embed(input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         return {OUTPUTS[1]: twin(input_ids, attention_mask, token_type_ids)[1]}
 
-    twin.embed = embed  # type: ignore[attr-defined]  # the converter wants to find the function on its module
+    twin.embed = embed  # the converter wants to find the function on its module
     converter = tf.lite.TFLiteConverter.from_concrete_functions([embed.get_concrete_function()], twin)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if kind != "fp32":
