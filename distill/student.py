@@ -98,7 +98,7 @@ def _distill(cfg: DistillConfig) -> Path:
     from compact_labse.companions import draws
     from compact_labse.distillation import Distillation, Objectives
     from compact_labse.loop import train
-    from compact_labse.students import new_student, save_student
+    from compact_labse.students import keep_of_start, new_student, save_student
 
     out, work, seed, start = Path(cfg.out), cfg.work_folder, cfg.loop.seed, cfg.student.start
     sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []
@@ -135,6 +135,7 @@ def _distill(cfg: DistillConfig) -> Path:
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
     key = hash_of([decides, pairs_key, vocabulary_key])
     progress = train(task, cfg.loop, work / "training", key=key, replace=cfg.overwrite)
+    keep_of_start(student, cfg.student)
 
     with writing_folder(out, overwrite=cfg.overwrite) as folder:
         save_student(student, tokenizer, folder)

@@ -13,7 +13,7 @@ from compact_labse.students.config import StudentConfig
 if TYPE_CHECKING:
     from compact_labse.students.ragged import lengths_of
     from compact_labse.students.saving import save_student
-    from compact_labse.students.start import Student, new_student
+    from compact_labse.students.start import Student, keep_of_start, new_student
     from compact_labse.students.static import StaticStudent
     from compact_labse.students.transformer import TransformerStudent
 
@@ -22,6 +22,7 @@ __all__ = [
     "Student",
     "StudentConfig",
     "TransformerStudent",
+    "keep_of_start",
     "lengths_of",
     "new_student",
     "save_student",
@@ -31,6 +32,7 @@ _PLACES = {
     "StaticStudent": "static",
     "Student": "start",
     "TransformerStudent": "transformer",
+    "keep_of_start": "start",
     "lengths_of": "ragged",
     "new_student": "start",
     "save_student": "saving",

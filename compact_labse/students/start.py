@@ -48,6 +48,16 @@ def static_table(folder: Path, rows: int) -> Tensor:
     return table_VD
 
 
+def keep_of_start(student: Student, config: StudentConfig) -> None:
+    """Move a static student's table back to the one that it started from, by the share `config.keep`."""
+    if not config.keep:
+        return
+    assert isinstance(student, StaticStudent)
+    after_VD = student.table()
+    before_VD = static_table(Path(config.start), len(after_VD)).to(after_VD.device)
+    student.start_as(torch.lerp(after_VD, before_VD, config.keep))
+
+
 def _static(config: StudentConfig, tokenizer: Tokenizer, teacher: Encoder | None, size: int) -> StaticStudent:
     student = ComposedStudent(config, tokenizer) if config.compose else StaticStudent(config, size)
     if config.start == "teacher":
