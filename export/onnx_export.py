@@ -8,7 +8,7 @@ says how far, in which language, and which limits were loosened for what reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,9 +37,10 @@ class OnnxExport:
     """What to export and how strictly.
 
     `formats` are keys of `formats.contract.FILES`; with `skip_unsuitable` one that cannot hold this model is left out,
-    not an error. `recipe` fixes how linear layers are stored in int8 (default: the
-    fastest that passes). `external_data` writes weights to a second file, which runtimes map into memory, not read.
-    `aliases` adds hard links under the names that transformers.js looks for, `ort` the files in ORT format for phones.
+    not an error. `recipe` fixes how linear layers are stored in int8 (default: the fastest that passes).
+    `external_data` writes weights to a second file, which runtimes map into memory, not read. `aliases` adds hard links
+    under the names that transformers.js looks for, `ort` the files in ORT format for phones, `string_in` graphs that
+    take one string, where their tokenizer gives the same ids in all these languages of the embedded sample.
     `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
     """
 
@@ -52,6 +53,7 @@ class OnnxExport:
     external_data: bool = False
     aliases: bool = False
     ort: bool = False
+    string_in: tuple[str, ...] = ()
     loosen: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     overwrite: bool = False
@@ -109,7 +111,8 @@ def _write(cfg: OnnxExport, job: Job, folder: Path, kind: str) -> list[str]:
 def _variants(cfg: OnnxExport, job: Job, path: Path, kind: str, entry: Mapping[str, Any]) -> Iterator[str]:
     """The artifact under a peer's name, and in ORT format; those of an earlier export are never left out of date."""
     folder, name, ort = path.parent, ALIASES.get(kind, ""), path.with_suffix(".ort")
-    renew = {other: (folder / other).exists() for other in (name, ort.name) if other}
+    text = f"{path.stem}_text.onnx"
+    renew = {other: (folder / other).exists() for other in (name, ort.name, text) if other}
     for other in renew:
         remove(folder, other)
     aliased = bool(name) and (cfg.aliases or renew[name])
@@ -122,6 +125,16 @@ def _variants(cfg: OnnxExport, job: Job, path: Path, kind: str, entry: Mapping[s
         parity.require(ort.name)
         _note(cfg, folder, kind, ort.name, {**entry, **parity.report()})
         yield ort.name
+    if cfg.string_in and _unless_unsuitable(cfg, text, lambda: _string_in(path, cfg.string_in)) is not None:
+        languages = ",".join(cfg.string_in)
+        _note(cfg, folder, kind, text, {**entry, "vectors": False, "instead": f"takes text, in {languages}"})
+        yield text
+
+
+def _string_in(path: Path, languages: Sequence[str]) -> Path:
+    from compact_labse.formats.onnx_strings import string_in
+
+    return string_in(path, languages)
 
 
 def _note(cfg: OnnxExport, folder: Path, kind: str, name: str, entry: Mapping[str, Any]) -> None:

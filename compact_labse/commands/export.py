@@ -69,6 +69,11 @@ def _add_onnx(group: Any) -> None:
     group.add_argument(
         "--aliases", action="store_true", help="int8 and int4 under transformers.js' names too (hard links; in --all)"
     )
+    group.add_argument(
+        "--string-in",
+        metavar="LANGUAGES",
+        help="with a tokenizer inside too (onnxruntime-extensions, WordPiece), if its ids are right in en,de,...",
+    )
     group.add_argument("--ort", action="store_true", help="each file in ORT format too, for phones (in --all)")
     group.add_argument(
         "--external-data",
@@ -157,6 +162,7 @@ def _onnx(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> An
         external_data=args.external_data,
         aliases=args.aliases or args.all,
         ort=args.ort or args.all,
+        string_in=tuple(filter(None, (args.string_in or "").split(","))),
         **shared,
     )
 

@@ -63,17 +63,11 @@ def static(edit: Edit, plans: Mapping[str, StaticPlan]) -> None:
     for linear in edit.linears():
         name, plan = linear.activation, plans[linear.activation]
         scale, zero = edit.constant(f"{name}__step", np.array(plan.scale, np.float32)), _zero(edit, plan.zero)
-        weight, weight_scale = _columns(edit, linear, plan.smooth_K)
-        given, product = name, linear.node.output[0]
-        nodes = []
-        if plan.smooth_K is not None:
-            inverse = edit.constant(f"{name}__smooth", (1 / plan.smooth_K).astype(np.float32))
-            given = f"{product}__smoothed"
-            nodes.append(helper.make_node("Mul", [name, inverse], [given]))
+        weight, weight_scale = _columns(edit, linear, None)
+        product = linear.node.output[0]
         zeros = edit.constant(f"{weight}__zero", np.zeros(edit.array(linear.weight).shape[1], np.int8))
         edit.replace(linear.node, [
-            *nodes,
-            helper.make_node("QuantizeLinear", [given, scale, zero], [f"{product}__codes"]),
+            helper.make_node("QuantizeLinear", [name, scale, zero], [f"{product}__codes"]),
             helper.make_node("DequantizeLinear", [f"{product}__codes", scale, zero], [f"{product}__kept"]),
             helper.make_node("DequantizeLinear", [weight, weight_scale, zeros], [f"{product}__columns"], axis=1),
             helper.make_node("MatMul", [f"{product}__kept", f"{product}__columns"], [product]),

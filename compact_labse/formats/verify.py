@@ -65,7 +65,7 @@ def _folder(root: Path, place: Path) -> Iterator[Check]:
 def _artifact(path: Path, artifact: str, entry: Mapping[str, Any]) -> Check:
     check_hashes(path)
     if entry.get("vectors") is False:  # such as a preprocessing model, which gives none
-        return Check(artifact=artifact, status=OK, detail="hashes only: it gives no vectors")
+        return Check(artifact=artifact, status=OK, detail=f"hashes only: it {entry.get('instead', 'gives no vectors')}")
     expected = read_expected(path.parent)
     if expected is None:
         return Check(artifact=artifact, status=UNCHECKED, detail=f"hashes only: no {EXPECTED} beside it")
