@@ -181,5 +181,5 @@ def _check_shapes(prefix: Path, weights: Weights, config: dict[str, Any]) -> Non
 
 def _counts(name: str) -> bool:
     """Whether a tensor is bookkeeping that every checkpoint has, or a copy."""
-    marks = ("adam_", "global_step", "save_counter", "_CHECKPOINTABLE", "OPTIMIZER_SLOT", "optimizer", "variables/", "Variable:0")
-    return any(mark in name for mark in marks)
+    marks = ("adam_", "global_step", "save_counter", "_CHECKPOINTABLE", "OPTIMIZER_SLOT", "optimizer", "variables/")
+    return name == "Variable:0" or any(mark in name for mark in marks)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import tensorflow as tf
@@ -26,7 +27,7 @@ SPACE = "▁"
 def normalizer_of(tokenizer: Tokenizer) -> Strings:
     """Strings `[S]` to what the tokenizer's normaliser makes of them; UserError for a step that TensorFlow lacks."""
     setting = json.loads(tokenizer.to_str())["normalizer"]
-    steps = [] if setting is None else _steps(setting)
+    steps = () if setting is None else _cached_steps(json.dumps(setting))
 
     def normalize(strings_S: tf.Tensor) -> tf.Tensor:
         for step in steps:
@@ -40,7 +41,7 @@ def splitter_of(tokenizer: Tokenizer) -> Split:
     """Ragged words `[S, words]` cut further as the tokenizer's pre-tokenizers do it; UserError for one it lacks."""
     setting = json.loads(tokenizer.to_str())["pre_tokenizer"]
     parts = [] if setting is None else setting["pretokenizers"] if setting["type"] == "Sequence" else [setting]
-    steps = [_splitter(part) for part in parts]
+    steps = [_cached_splitter(json.dumps(part)) for part in parts]
 
     def split(words: tf.RaggedTensor) -> tf.RaggedTensor:
         for step in steps:
@@ -50,9 +51,15 @@ def splitter_of(tokenizer: Tokenizer) -> Split:
     return split
 
 
-def has_charsmap(tokenizer: Tokenizer) -> bool:
-    """Whether the normaliser is SentencePiece's own precompiled one, which only SentencePiece can run."""
-    return '"Precompiled"' in json.dumps(json.loads(tokenizer.to_str())["normalizer"])
+@lru_cache(maxsize=16)
+def _cached_steps(setting: str) -> tuple[Strings, ...]:
+    """Asking a tokenizer about every character takes seconds, and a SavedModel of each kind asks the same."""
+    return tuple(_steps(json.loads(setting)))
+
+
+@lru_cache(maxsize=16)
+def _cached_splitter(setting: str) -> Split:
+    return _splitter(json.loads(setting))
 
 
 def _steps(setting: dict[str, Any]) -> list[Strings]:

@@ -6,19 +6,18 @@ order in which the library `tokenizers` works. Shapes: B batch, S strings.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_text as tf_text
 from tokenizers import Tokenizer
 
-from compact_labse.errors import UserError, require
-from compact_labse.formats.tf_normalize import has_charsmap, normalizer_of, splitter_of
+from compact_labse.errors import UserError
+from compact_labse.formats.sentencepiece_model import has_charsmap, pieces, sentencepiece_model, spaces_before
+from compact_labse.formats.tf_normalize import normalizer_of, splitter_of
 from compact_labse.tokens import Tokens
 
 VOCAB_FILE, SP_MODEL_FILE = "vocab.txt", "sentencepiece.model"
@@ -71,7 +70,7 @@ def write_vocabulary(tokenizer: Tokenizer, folder: Path) -> Path:
     setting = json.loads(tokenizer.to_str())["model"]
     if setting["type"] == "WordPiece":
         path = folder / VOCAB_FILE
-        path.write_text("".join(f"{piece}\n" for piece in _pieces(tokenizer)), encoding="utf-8")
+        path.write_text("".join(f"{piece}\n" for piece in pieces(tokenizer)), encoding="utf-8")
     elif setting["type"] == "Unigram":
         path = folder / SP_MODEL_FILE
         path.write_bytes(sentencepiece_model(tokenizer, setting))
@@ -81,50 +80,6 @@ def write_vocabulary(tokenizer: Tokenizer, folder: Path) -> Path:
             f"can go into a SavedModel; export the encoder alone (--export-type model)"
         )
     return path
-
-
-def _pieces(tokenizer: Tokenizer) -> list[str]:
-    """Every piece by id; ids that no piece has get a name that no text holds."""
-    by_id = {number: piece for piece, number in tokenizer.get_vocab(with_added_tokens=True).items()}
-    return [by_id.get(number, f"[no piece {number}]") for number in range(max(by_id) + 1)]
-
-
-def sentencepiece_model(tokenizer: Tokenizer, setting: dict[str, Any]) -> bytes:
-    """A Unigram tokenizer as a SentencePiece model with the same ids and scores.
-
-    Its normaliser does nothing where TensorFlow's operators normalise before it; a precompiled one goes inside.
-    """
-    sp: Any = require("sentencepiece.sentencepiece_model_pb2", "tensorflow")
-
-    if setting.get("byte_fallback") or setting.get("unk_id") is None:
-        raise UserError("the tokenizer is a Unigram with byte fallback or without unknown token: no exact counterpart")
-    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    scores, kinds = dict(map(tuple, setting["vocab"])), sp.ModelProto.SentencePiece.Type
-    model = sp.ModelProto()
-    for number, piece in enumerate(_pieces(tokenizer)):
-        entry = model.pieces.add(piece=piece or f"[no piece {number}]", score=scores.get(piece, 0.0))
-        bare = number in special or piece not in scores
-        entry.type = kinds.UNKNOWN if number == setting["unk_id"] else kinds.CONTROL if bare else kinds.NORMAL
-    own = has_charsmap(tokenizer)
-    model.normalizer_spec.name = "precompiled" if own else "identity"
-    model.normalizer_spec.precompiled_charsmap = _charsmap(tokenizer) if own else b""
-    model.normalizer_spec.add_dummy_prefix = own
-    model.normalizer_spec.remove_extra_whitespaces = own
-    model.normalizer_spec.escape_whitespaces = own
-    model.trainer_spec.model_type = sp.TrainerSpec.ModelType.UNIGRAM
-    return model.SerializeToString()
-
-
-def _charsmap(tokenizer: Tokenizer) -> bytes:
-    """The precompiled map; UserError if the normaliser or pre-tokenizer does more than SentencePiece does."""
-    content = json.loads(tokenizer.to_str())
-    steps = content["normalizer"].get("normalizers", [content["normalizer"]])
-    extra = [s for s in steps if s["type"] not in ("Precompiled", "Strip") and s.get("pattern") != {"Regex": " {2,}"}]
-    splitter = content["pre_tokenizer"] or {"type": "none"}
-    kinds = {part["type"] for part in splitter.get("pretokenizers", [splitter])}
-    if extra or not kinds <= {"Metaspace", "WhitespaceSplit"} or "Metaspace" not in kinds:
-        raise UserError(f"the tokenizer's {(extra or [splitter])[0]['type']} has no counterpart in SentencePiece")
-    return base64.b64decode(next(s["precompiled_charsmap"] for s in steps if s["type"] == "Precompiled"))
 
 
 class TextTokenizer(tf.Module):
@@ -141,7 +96,9 @@ class TextTokenizer(tf.Module):
         self._cut = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
         self._prompt, self._whole = tokens.prefix, model["type"] == "Unigram" and has_charsmap(tokenizer)
         self.words = model["type"] == "WordPiece"
-        if not self._whole:
+        if self._whole:
+            self._normalize = spaces_before(tokenizer)
+        else:
             self._normalize, self._split = normalizer_of(tokenizer), splitter_of(tokenizer)
         if self.words:
             self._longest, self._unknown = model["max_input_chars_per_word"], model["unk_token"]
@@ -184,7 +141,7 @@ class TextTokenizer(tf.Module):
         special = self._is_special(flat)
         text = tf.where(special, "", flat)
         if self._whole:
-            normal = self._model.tokenize(text)
+            normal = self._model.tokenize(self._normalize(text))
         else:
             words = self._split_all(self._normalize(text))
             normal = words.with_flat_values(self._model.tokenize(words.flat_values)).merge_dims(1, 2)
