@@ -80,7 +80,7 @@ class TransformerLayers(tf.Module):
     UserError if the architecture is not one of `FAMILIES`.
     """
 
-    def __init__(self, body: Any, make_table: MakeTable) -> None:
+    def __init__(self, body: Any, make_table: MakeTable, block: type[Block] = Block) -> None:
         super().__init__()
         model, config = body.transformer, body.transformer.config
         family = _family(config.model_type)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from compact_labse.errors import UserError
 from compact_labse.formats.tf_bodies import MakeTable, StaticLayers, TransformerLayers, counted
-from compact_labse.formats.tf_layers import Linear, Norm, Table
+from compact_labse.formats.tf_layers import Block, Linear, Norm, Table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,14 +41,15 @@ class TFEncoder(tf.Module):
     `dim` is D; `config` holds the transformer's settings, or is empty for a bag of tokens.
     """
 
-    def __init__(self, module: SentenceModel, make_table: MakeTable = Table) -> None:
+    def __init__(self, module: SentenceModel, make_table: MakeTable = Table, block: type[Block] = Block) -> None:
         super().__init__(name="encoder")
         from compact_labse.bodies import StaticBody
 
         static = isinstance(module.body, StaticBody)
         self.dim, self.modes = module.dim, module.modes
         self.config: dict[str, Any] = {} if static else module.body.transformer.config.to_dict()  # type: ignore[operator, union-attr]
-        self.body = (StaticLayers if static else TransformerLayers)(module.body, make_table)
+        body = module.body
+        self.body = StaticLayers(body, make_table) if static else TransformerLayers(body, make_table, block)
         self.token_heads = [_head(head) for head in module.token_heads]
         self.sentence_heads = [_head(head) for head in module.sentence_heads]
 
@@ -78,13 +79,13 @@ class TFEncoder(tf.Module):
         return self.finish(self.layers(ids_BT, mask_BT, types_BT, training)[-1], mask_BT)
 
 
-def express(module: SentenceModel, make_table: MakeTable = Table) -> TFEncoder:
+def express(module: SentenceModel, make_table: MakeTable = Table, block: type[Block] = Block) -> TFEncoder:
     """The TensorFlow twin of a PyTorch encoder, its weights copied.
 
-    `make_table` builds word and position tables, so that exports can store them in fewer bits. UserError if the
-    architecture, an activation or a head has no twin.
+    `make_table` builds word and position tables and `block` layers, so that exports can store and compute them in their
+    own ways. UserError if the architecture, an activation or a head has no twin.
     """
-    return TFEncoder(module, make_table)
+    return TFEncoder(module, make_table, block)
 
 
 def unit(x: tf.Tensor) -> tf.Tensor:

@@ -97,16 +97,19 @@ class Block(tf.Module):
 
     def attend(self, x_BTH: tf.Tensor, bias: tf.Tensor, training: bool) -> tf.Tensor:
         """Every token's mix of all tokens, `[B, T, H]`."""
-        shape = tf.shape(x_BTH)
         size = int(self.query.kernel.shape[1]) // self.heads
-        query, key, value = (
-            tf.transpose(tf.reshape(layer(x_BTH), [-1, shape[1], self.heads, size]), [0, 2, 1, 3])
-            for layer in (self.query, self.key, self.value)
-        )
+        query, key, value = (self.split(layer(x_BTH), size) for layer in (self.query, self.key, self.value))
         scores = tf.matmul(query * (size**-0.5), key, transpose_b=True) + bias
         weights = drop(tf.nn.softmax(scores), self.attention_dropout, training)
-        mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
-        return self.out(tf.reshape(mixed, [-1, shape[1], self.heads * size]))
+        return self.out(self.join(tf.matmul(weights, value), size))
+
+    def split(self, x_BTH: tf.Tensor, size: int) -> tf.Tensor:
+        """`[B, T, heads * size]` to `[B, heads, T, size]`."""
+        return tf.transpose(tf.reshape(x_BTH, [-1, tf.shape(x_BTH)[1], self.heads, size]), [0, 2, 1, 3])
+
+    def join(self, x_BNTS: tf.Tensor, size: int) -> tf.Tensor:
+        """The inverse of `split`."""
+        return tf.reshape(tf.transpose(x_BNTS, [0, 2, 1, 3]), [-1, tf.shape(x_BNTS)[2], self.heads * size])
 
 
 def drop(x: tf.Tensor, rate: float, training: bool) -> tf.Tensor:

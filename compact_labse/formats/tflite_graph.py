@@ -47,9 +47,10 @@ def convert_dynamic(encoder: TorchEncoder, kind: str, shape: tuple[int | None, i
     import tensorflow as tf
 
     from compact_labse.formats.tf_graph import express
+    from compact_labse.formats.tflite_attention import InvariantBlock
     from compact_labse.formats.tflite_tables import maker
 
-    twin = express(encoder.module, maker(kind, encoder.module.body.rows))
+    twin = express(encoder.module, maker(kind, encoder.module.body.rows), InvariantBlock)
     specs = [tf.TensorSpec(shape, tf.int32, name=name) for name in INPUTS]
 
     @tf.function(input_signature=specs)

@@ -12,6 +12,7 @@ tf = pytest.importorskip("tensorflow", reason="needs the extra 'tensorflow'")
 torch = pytest.importorskip("torch")
 
 from compact_labse.formats import tf_bodies, tf_graph, tf_layers  # noqa: E402
+from compact_labse.formats.tflite_attention import InvariantBlock  # noqa: E402
 
 TEXTS = ["The train leaves at nine.", "", "Die Bäckerei an der Ecke verkauft auch frischen Kaffee.", "明天", "x" * 300]
 
@@ -39,6 +40,15 @@ def test_every_architecture_gives_the_vectors_of_its_source(tiny, name):
     ids = encoder.tokenize(TEXTS)
     for rows in (ids[:1], ids[1:2], ids):
         assert_same(encoder.module, *pad(rows, encoder.tokens.pad_id))
+
+
+@pytest.mark.parametrize("name", ["minilm", "mpnet"])
+def test_attention_for_integer_layers_gives_the_same_whatever_the_padding(tiny, name):
+    encoder = load(tiny(name))
+    ids, mask = pad(encoder.tokenize(TEXTS), encoder.tokens.pad_id)
+    plain, invariant = (tf_graph.express(encoder.module, block=kind) for kind in (tf_layers.Block, InvariantBlock))
+    feed = [tf.constant(x, tf.int32) for x in (ids, mask, 0 * ids)]
+    np.testing.assert_allclose(plain(*feed)[1].numpy(), invariant(*feed)[1].numpy(), atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["minilm", "mpnet"])
