@@ -58,8 +58,8 @@ $(VENV)/.installed: $(VENV)/.made $(PARTS)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "== environment: installing the tools for tests"
-	@$(PIP) --editable '.[dev,search]'
+	@echo "== environment: installing the tools for tests, and TensorFlow"
+	@$(PIP) --editable '.[dev,search,tflite,tensorflow]'
 	@touch $@
 
 clean:
