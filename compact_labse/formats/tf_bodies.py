@@ -101,7 +101,7 @@ class TransformerLayers(tf.Module):
             "dropout": self.dropout,
             "attention_dropout": float(getattr(config, family.attention_dropout)),
         }
-        self.blocks = [Block(_parts(layer, family), **shared) for layer in _path(model, family.layers)]
+        self.blocks = [block(_parts(layer, family), **shared) for layer in _path(model, family.layers)]
 
     def __call__(
         self, ids_BT: tf.Tensor, mask_BT: tf.Tensor, types_BT: tf.Tensor, training: bool = False

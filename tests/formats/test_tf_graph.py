@@ -48,6 +48,7 @@ def test_attention_for_integer_layers_gives_the_same_whatever_the_padding(tiny, 
     ids, mask = pad(encoder.tokenize(TEXTS), encoder.tokens.pad_id)
     plain, invariant = (tf_graph.express(encoder.module, block=kind) for kind in (tf_layers.Block, InvariantBlock))
     feed = [tf.constant(x, tf.int32) for x in (ids, mask, 0 * ids)]
+    assert {type(block) for block in invariant.body.blocks} == {InvariantBlock}
     np.testing.assert_allclose(plain(*feed)[1].numpy(), invariant(*feed)[1].numpy(), atol=2e-6)
 
 
