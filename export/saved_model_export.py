@@ -31,8 +31,9 @@ class SavedModelExport:
 
     `types` are those of `export_tfhub`, and "serving": strings to vectors. `pooler` says what `pooled_output` is (see
     `formats.saved_model.Body`); `default` is the sentence vector in any case, scaled to unit length if `normalize`.
-    `do_lower_case` overrides what the root says of the tokenizer, never what the tokenizer does. `loosen` lowers gates
-    by name ("tokens": the share of texts whose ids equal the tokenizer's) and needs a `reason`; both are recorded.
+    `default_seq_length` is no more than the model takes. `do_lower_case` overrides what the root says of the tokenizer,
+    never what the tokenizer does. `loosen` lowers gates by name ("tokens": the share of texts whose ids equal the
+    tokenizer's) and needs a `reason`; both are recorded.
     """
 
     model: str

@@ -110,12 +110,14 @@ def _mlm(job: Job, path: Path, place: Path) -> dict[str, Any]:
 
 def _preprocessing(job: Job, path: Path, place: Path) -> dict[str, Any]:
     vocabulary = write_vocabulary(job.source.tokens.tokenizer, place)
-    root = saved_model_text.Preprocess(job.source.tokens, vocabulary, job.settings.default_seq_length)
+    length = min(job.settings.default_seq_length, job.source.max_tokens or job.settings.default_seq_length)
+    root = saved_model_text.Preprocess(job.source.tokens, vocabulary, length)
     facts = _facts(job)
     saved_model.save(root, path, None, facts)
     loaded, limit = load_graph(path), job.source.max_tokens or 4096
     _, entry = _same_ids(job, lambda texts: _rows(loaded(texts, seq_length=limit)))
-    return {"recipe": facts.recipe, "source": facts.source, "passed": True, "vectors": False, **entry}
+    named = {"recipe": facts.recipe, "source": facts.source, "default_seq_length": length}
+    return {**named, "passed": True, "vectors": False, **entry}
 
 
 def _serving(job: Job, path: Path, place: Path) -> dict[str, Any]:
