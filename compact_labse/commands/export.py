@@ -120,7 +120,11 @@ def _add_saved_model(group: Any) -> None:
         help="what the root's do_lower_case says (default: what the tokenizer does)",
     )
     group.add_argument(
-        "--default-seq-length", metavar="N", type=int, default=128, help="tokens of preprocessed texts (default: 128)"
+        "--default-seq-length",
+        metavar="N",
+        type=int,
+        default=128,
+        help="tokens of preprocessed texts (default: 128, or what the model takes)",
     )
 
 
