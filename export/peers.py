@@ -32,6 +32,7 @@ OURS = "our environment"
 ONNX = ("model.onnx", "model_fp16.onnx", "model_int8.onnx", "model_int4.onnx")
 DTYPES = {"model.onnx": "fp32", "model_fp16.onnx": "fp16", "model_int8.onnx": "int8"}
 TFLITE = ("model.tflite", "model_fp16.tflite", "model_int8.tflite", "model_int4.tflite")
+MEDIAPIPE = ("model_mediapipe.tflite", "model_int8_mediapipe.tflite")
 PER_LANGUAGE, SECONDS = 10, 1200
 
 
@@ -104,6 +105,12 @@ PEERS = (
     Peer(client="LiteRT, Python on aarch64 (qemu)", environment="aarch64", files=TFLITE, few=True,
          version=("echo", "2.3.0"),
          command=(*ARM, f"{CLIENTS}/python/litert_client.py", "{export}", "tflite/{file}", "{expected}")),
+    Peer(client="MediaPipe TextEmbedder", environment="peers", version=_pip("peers", "mediapipe"), files=MEDIAPIPE,
+         command=_python("peers", "mediapipe_peer.py")),
+    Peer(client="TensorFlow Hub, tf-keras", environment=OURS, version=_pip(OURS, "tensorflow-hub"),
+         command=_python(OURS, "hub_peer.py"), files=("serving", "encoder")),
+    Peer(client="Model Garden DualEncoder", environment="garden", version=_pip("garden", "tf-models-official"),
+         command=_python("garden", "model_garden_peer.py"), files=("encoder",), bags=False),
 )  # fmt: skip
 
 
@@ -123,11 +130,11 @@ class Subject:
 
     def folder(self, file: str) -> str:
         """The folder of an artifact inside the export."""
-        return "tflite" if file.endswith(".tflite") else "onnx"
+        return "tflite" if file.endswith(".tflite") else "onnx" if file.endswith((".onnx", "torch")) else "saved_model"
 
     def has(self, file: str) -> bool:
         """Whether there is such an artifact."""
-        return file == "torch" or (self.export / self.folder(file) / file).is_file()
+        return file == "torch" or (self.export / self.folder(file) / file).exists()
 
     def expected(self, file: str, few: bool) -> Path:
         """The texts, their ids and the source's vectors for one artifact, in the format of `expected.json`."""
@@ -170,7 +177,8 @@ def _run(peer: Peer, subject: Subject, file: str, place: Path) -> dict[str, Any]
     expected = subject.expected(file, peer.few)
     names = {"env": place, "export": subject.export, "source": subject.source, "file": file, "expected": expected,
              "dtype": DTYPES.get(file, "")}  # fmt: skip
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
+                   "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}  # fmt: skip
     settings: dict[str, Any] = {"capture_output": True, "text": True, "timeout": SECONDS, "env": environment}
     version = subprocess.run([word.format(**names) for word in peer.version], **settings, check=False)
     try:
@@ -179,7 +187,7 @@ def _run(peer: Peer, subject: Subject, file: str, place: Path) -> dict[str, Any]
         return _record(peer, subject, file, version.stdout, note=f"no answer in {SECONDS} s")
     found = re.search(r"worst cosine (-?[\d.]+|NaN|nan) of (\d+) texts", done.stdout)
     if not found:
-        words = " ".join((done.stderr or done.stdout).split())[-300:]
+        words = " ".join((done.stderr or done.stdout).split())[-160:]
         return _record(peer, subject, file, version.stdout, note=words or f"exit code {done.returncode}")
     measured = {"worst": float(found[1]), "texts": int(found[2]), "passed": done.returncode == 0}
     return {**_record(peer, subject, file, version.stdout), **measured}

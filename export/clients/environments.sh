@@ -16,9 +16,10 @@ trixie() { # packages of Debian 13, unpacked here without touching the machine's
 onnxruntime() { npm install --no-save --ignore-scripts onnxruntime-node@1.30 && mkdir -p lib && cp node_modules/onnxruntime-node/bin/napi-v6/linux/x64/libonnxruntime.so.1 lib/ && ln -sfn libonnxruntime.so.1 lib/libonnxruntime.so; }
 
 case $name in
-  peers) python_env "$TORCH" fastembed==0.9.1 txtai==9.14.0 sentence-transformers ;;
+  peers) python_env "$TORCH" fastembed==0.9.1 txtai==9.14.0 mediapipe==1.2.2 sentence-transformers ;;
   optimum) python_env "$TORCH" optimum-onnx==0.1.0 'transformers<5' sentence-transformers onnxruntime onnx ;;
   infinity) python_env "$TORCH" 'infinity-emb[optimum,server]==0.0.78' ;;
+  garden) "${PYTHON:-python3}" -m venv venv && venv/bin/pip install -q tf-models-official==2.20.0 'setuptools<81' ;;
   node) npm init -y > init.log && npm install --ignore-scripts @huggingface/transformers@4.3 @huggingface/tokenizers@0.2 onnxruntime-web@1.30 playwright-core ;;
   cpp) # wants g++ and nlohmann-json3-dev
     onnxruntime && trixie libonnxruntime-dev

@@ -22,7 +22,7 @@ SHOWN = sorted(
 )
 
 
-@pytest.fixture(scope="module", params=["static", "minilm"])
+@pytest.fixture(scope="module", params=["static", pytest.param("minilm", marks=pytest.mark.slow)])
 def exported(tiny, tmp_path_factory, request):
     """A tiny model's export with its expected vectors, and its source."""
     pytest.importorskip("onnxscript", reason="exports need the extra 'onnx'")
@@ -65,6 +65,7 @@ def test_python_with_onnxruntime(exported, file, tmp_path):
     assert done.returncode == 1 and "worst cosine" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_python_with_litert(tiny, tmp_path):
     pytest.importorskip("tensorflow", reason="writing a TFLite file of any length needs the extra 'tensorflow'")
     pytest.importorskip("ai_edge_litert")
@@ -75,6 +76,21 @@ def test_python_with_litert(tiny, tmp_path):
         note_expected(out / "tflite", load(tiny("static")))
     done = run(sys.executable, CLIENTS / "python" / "litert_client.py", out, "tflite/model.tflite")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_text_embeddings_inference_documents_is_there(exported):
+    """Not run here, so its reading rule: files by name, three inputs at most, a float32 output `sentence_embedding`."""
+    import onnxruntime
+
+    folder, _ = exported
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    assert config["model_type"] and config["max_position_embeddings"] > 0
+    assert (folder / "tokenizer.json").is_file()
+    session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert {value.name for value in session.get_inputs()} <= {"input_ids", "attention_mask", "token_type_ids"}
+    outputs = {value.name: value for value in session.get_outputs()}
+    assert outputs["sentence_embedding"].type == "tensor(float)"
+    assert len(outputs["sentence_embedding"].shape) == 2
 
 
 def environment(name):
