@@ -33,6 +33,9 @@ class Encoder(ABC):
     token_budget: int = 1024  # on a CPU, batches that fit its caches are twice as fast as those of 8192 tokens
     max_batch: int = 256
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.source or self.name}, dim={self.dim}, max_tokens={self.max_tokens})"
+
     @abstractmethod
     def forward(self, ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray:
         """Unit vectors, float32 `[B, D]`, of int64 token ids and mask (1 token, 0 padding), both `[B, T]`."""

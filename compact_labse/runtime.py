@@ -10,12 +10,12 @@ from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file
 from compact_labse.formats.artifacts import TOKENIZERS, tokenizer_folder
-from compact_labse.locate import ONNX_ORDER
+from compact_labse.locate import preferred_export
 from compact_labse.measure.environment import usable_cores
 
 
 def open_encoder(name: str, *, file: str | None = None, threads: int | None = None) -> Encoder:
-    """The encoder of a name, folder or file, as its export if it has one: int8, else fewer bits, else float32.
+    """The encoder of a name, folder or file, as its export if it has one; `locate` has the rule.
 
     `file` picks a file of the folder. `threads` (default: all usable cores) holds for the tokenizer too, and therefore
     for the whole process. UserError as from `load`.
@@ -24,9 +24,7 @@ def open_encoder(name: str, *, file: str | None = None, threads: int | None = No
         raise UserError(f"--threads must be at least 1, got {threads}")
     threads = threads or usable_cores()
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # the tokenizer's; read when it first runs in parallel
-    if file is None:
-        exports = [f"onnx/{export}" for export in ONNX_ORDER if (Path(name) / "onnx" / export).is_file()]
-        file = next(iter(exports), None)
+    file = file or preferred_export(Path(name))
     return load(name, file=file, threads=threads)
 
 

@@ -213,3 +213,16 @@ def test_of_several_exports_the_more_exact_one_runs(tmp_path):
     for bits in (3, 4):
         (tmp_path / f"onnx/model_int{bits}.onnx").touch()
     assert locate(str(tmp_path)).name == "model_int4.onnx"
+
+
+def test_load_takes_weights_and_commands_take_the_export_and_both_say_so(tiny_copy):
+    from compact_labse.pipelines import load_pipeline
+    from compact_labse.runtime import open_encoder
+
+    folder = tiny_copy("static")
+    assert repr(open_encoder(str(folder))).startswith(f"TorchEncoder({folder}, dim=16")
+    pipeline = load_pipeline("export", "onnx_export")
+    pipeline.run(pipeline.OnnxExport(model=str(folder), formats=("fp32", "int8")))
+    assert repr(load(folder)).startswith(f"TorchEncoder({folder}, dim=16")
+    assert repr(open_encoder(str(folder))).startswith(f"OnnxEncoder({folder}/onnx/model_int8.onnx, dim=16")
+    assert repr(open_encoder(str(folder), file="onnx/model.onnx")).startswith(f"OnnxEncoder({folder}/onnx/model.onnx")

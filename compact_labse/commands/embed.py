@@ -52,9 +52,10 @@ def run(args: argparse.Namespace) -> int:
         for texts, vectors_ND in found:
             write_jsonl(sys.stdout.buffer, texts, vectors_ND)
             sys.stdout.buffer.flush()
+        say(f"by {encoder}")
         return 0
     count = write_vectors(args.out, encoder.dim, found)
-    say(f"{args.out}: {count} vectors of {encoder.dim} values, by {encoder.source or encoder.name}")
+    say(f"{args.out}: {count} vectors of {encoder.dim} values, by {encoder}")
     return 0
 
 

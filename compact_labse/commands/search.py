@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Search and print the answers."""
     import tempfile
 
+    from compact_labse.progress import say
     from compact_labse.runtime import open_encoder
     from compact_labse.search import Index, build, check_replaceable
     from compact_labse.texts import read_lines
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="compact-labse-") as folder:
             build(encoder, read_lines(args.text), Path(folder) / "index", backend=args.backend)
             _answer(args, encoder, Index(Path(folder) / "index"), queries)
+        say(f"by {encoder}")
         return 0
     if args.rebuild or not args.index.exists():
         check_replaceable(args.index)
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _check_index(args, encoder)
     _answer(args, encoder, Index(args.index), queries)
+    say(f"by {encoder}")
     return 0
 
 
