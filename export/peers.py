@@ -1,6 +1,6 @@
 """Run software that nobody here wrote on an export, and note how far its vectors are from the source's.
 
-    python export/peers.py EXPORT SOURCE --name NAME [--only CLIENT ...] [--build]
+    python export/peers.py EXPORT SOURCE --name NAME [--only CLIENT ...] [--files FILE ...] [--build]
 
 Environments lie in `.peers/`; `--build` makes those that are missing (clients/environments.sh), else their clients are
 noted as not run. Results go to results/peers.jsonl, one line for each client, format and model, replacing its earlier
@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,14 @@ PEERS = (
          command=("{env}/client", "{export}", "{file}", "{expected}")),
     Peer(client="onnxruntime, Kotlin on the JVM", environment="kotlin", version=("echo", "1.17.0"),
          command=("java", "-cp", KOTLIN, "OnnxClientKt", "{export}", "{file}", "{expected}")),
-    Peer(client="onnxruntime, Swift on Linux", environment="swift", version=("echo", "1.30.0"),
+    Peer(client="onnxruntime, Swift on Linux", environment="swift", version=_node("onnxruntime-node"),
          command=(f"{CLIENTS}/swift/run.sh", "{env}/root", "{export}", "{file}", "{expected}")),
     Peer(client="onnxruntime, Python on aarch64 (qemu)", environment="aarch64", version=(*ARM, "-c", ORT_VERSION),
          command=(*ARM, f"{CLIENTS}/python/onnx_client.py", "{export}", "onnx/{file}", "{expected}"), few=True),
     Peer(client="LiteRT with XNNPACK, Python", environment=OURS, version=_pip(OURS, "ai-edge-litert"), files=TFLITE,
          command=(sys.executable, f"{CLIENTS}/python/litert_client.py", "{export}", "tflite/{file}", "{expected}")),
     Peer(client="LiteRT, Python on aarch64 (qemu)", environment="aarch64", files=TFLITE, few=True,
-         version=("echo", "2.3.0"),
+         version=(*ARM, "-c", "import importlib.metadata as m; print(m.version('ai-edge-litert'))"),
          command=(*ARM, f"{CLIENTS}/python/litert_client.py", "{export}", "tflite/{file}", "{expected}")),
     Peer(client="MediaPipe TextEmbedder", environment="peers", version=_pip("peers", "mediapipe"), files=MEDIAPIPE,
          command=_python("peers", "mediapipe_peer.py")),
@@ -215,9 +215,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, help="the sentence-transformers folder that it was made from")
     parser.add_argument("--name", required=True, help="what the table calls the model")
     parser.add_argument("--only", nargs="*", help="clients whose names start so")
+    parser.add_argument("--files", nargs="*", help="artifacts, such as model_int8.onnx (default: all)")
     parser.add_argument("--build", action="store_true", help="build the environments that are missing")
     args = parser.parse_args(argv)
     peers = [peer for peer in PEERS if not args.only or peer.client.startswith(tuple(args.only))]
+    if args.files:
+        peers = [replace(peer, files=tuple(file for file in peer.files if file in args.files)) for peer in peers]
     if not peers:
         raise UserError(f"no client is called so; known: {', '.join(peer.client for peer in PEERS)}")
     for name in sorted({peer.environment for peer in peers} - {OURS}) if args.build else []:

@@ -77,3 +77,8 @@ def test_a_missing_environment_is_noted_not_passed_over(tmp_path, monkeypatch):
     subject = peers.Subject(name="m", export=tmp_path, source=tmp_path, work=tmp_path)
     (record,) = peers.runs([peer for peer in peers.PEERS if peer.client == "fastembed"], subject)
     assert record["note"] == "environment peers is not built" and not record["passed"]
+
+
+def test_a_client_that_nobody_is_called_is_named_with_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match="no client is called so; known: sentence-transformers"):
+        peers.main([str(tmp_path), str(tmp_path), "--name", "m", "--only", "nobody"])
