@@ -305,3 +305,24 @@ def test_fixed_ranges_are_written_where_they_pass(transformer):
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     entry = json.loads((folder / "parity.json").read_text())["artifacts"]["model_int8_static.onnx"]
     assert entry["recipe"] == "static" and entry["batch_invariant"] is True
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("point", ["add_entry", "alias", "to_ort", "judge", "note_expected", "write_lineage"])
+def test_wherever_an_export_fails_nothing_new_has_a_final_name(static, tmp_path, monkeypatch, point, inside):
+    """As `git status` would see it: the same paths with the same bytes before and after."""
+    if inside:
+        export(model=str(static), formats=("int8",), aliases=True)
+
+    def fails(*args, **settings):
+        raise OSError("half way")
+
+    def listing():
+        return {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+
+    before = listing()
+    monkeypatch.setattr(PIPELINE, point, fails)
+    out = None if inside and point != "write_lineage" else tmp_path / "out"
+    with pytest.raises(OSError, match="half way"):
+        export(model=str(static), formats=("fp32", "int8"), aliases=True, ort=True, out=out)
+    assert listing() == before
