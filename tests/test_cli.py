@@ -117,7 +117,10 @@ def test_after_two_dashes_debug_is_text(command, capsys: pytest.CaptureFixture[s
             "unrecognized arguments: --to 1; did you mean --top?; see `compact-labse pretend --help`",
         ),
         (["pretned"], "unknown command 'pretned'; did you mean 'pretend'?"),
-        (["xyzzy"], "unknown command 'xyzzy'; known: data, distill, eval, export, convert, verify, bench, embed, search"),
+        (
+            ["xyzzy"],
+            "unknown command 'xyzzy'; known: data, distill, eval, export, convert, verify, bench, embed, search",
+        ),
         (["--verbose"], "unrecognized arguments: --verbose; did you mean --version?; see `compact-labse --help`"),
     ],
 )
