@@ -36,7 +36,9 @@ def write_tf2(bert: Bert, prefix: Path) -> None:
             _put(head, f"layer_norm/{end}", weights[f"mlm.norm.{end}"])
         setattr(head, "output_bias/bias", tf.Variable(weights["mlm.output_bias"]))  # Keras names it so, slash and all
         head.embedding_table = getattr(encoder, "layer_with_weights-0").embeddings
-    tf.train.Checkpoint(**parts).write(str(prefix))
+    checkpoint = tf.train.Checkpoint(**parts)
+    _ = checkpoint.save_counter  # made when first read; Model Garden's tools refuse a checkpoint without it
+    checkpoint.write(str(prefix))
 
 
 def _put(root: Any, path: str, array: np.ndarray) -> None:

@@ -123,14 +123,10 @@ def garden():
 GARDEN = """
 import json, sys
 import tensorflow as tf, tf_keras, tensorflow_hub as hub, tensorflow_text
-from official.nlp.modeling import models
 from official.nlp.tasks import utils
 folder, texts = sys.argv[1], tf.constant(json.loads(sys.argv[2]))
 encoder = utils.get_encoder_from_hub(folder + "/encoder_mlm")
-inputs = hub.KerasLayer(folder + "/preprocess")(texts)
-names = ("input_word_ids", "input_mask", "input_type_ids")
-dual = models.DualEncoder(encoder, max_seq_length=None, normalize=True, output="predictions")
-found = dual([inputs[name] for name in names])["pooled_output"]
+found = encoder(hub.KerasLayer(folder + "/preprocess")(texts))["pooled_output"]
 print(json.dumps(found.numpy().tolist()))
 """
 
@@ -147,7 +143,7 @@ from official.legacy.bert import configs
 from official.nlp.tools import export_tfhub_lib as lib
 folder = sys.argv[1]
 encoder = lib.get_bert_encoder(configs.BertConfig.from_json_file(folder + "/bert_config.json"))
-status = tf.train.Checkpoint(model=encoder, encoder=encoder).restore(folder + "/bert_model.ckpt")
+status = tf.train.Checkpoint(model=encoder, encoder=encoder).read(folder + "/bert_model.ckpt")
 status.assert_existing_objects_matched()
 inputs = {name: tf.constant(rows) for name, rows in json.loads(sys.argv[2]).items()}
 found = encoder(inputs)
@@ -169,7 +165,8 @@ def test_model_garden_restores_our_checkpoint_and_we_read_what_it_writes(garden,
     source = load(tiny("minilm"))
     with torch.inference_mode():
         hidden = source.module.body(torch.tensor(ids), torch.ones(1, 5, dtype=torch.long)).numpy()
-    np.testing.assert_allclose(found["sequence_output"], hidden, atol=2e-4)
+    # Model Garden's GELU is the approximation by tanh
+    np.testing.assert_allclose(found["sequence_output"], hidden, atol=1e-3)
     for number, path in enumerate((out / "again.ckpt", out / "theirs")):
         folder = convert(
             Conversion(
