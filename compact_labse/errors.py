@@ -15,7 +15,7 @@ EXTRA_OF = {
     "pyarrow": "train",
     "safetensors": "train",
     "sentence_transformers": "train",
-    "sentencepiece": "train",
+    "sentencepiece": "tensorflow",
     "tensorboard": "train",
     "torch": "train",
     "transformers": "train",
