@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 # Which extra brings a library, for code that imports it directly instead of calling `require`.
@@ -41,6 +44,8 @@ EXTRA_OF = {
     "uvicorn": "serve",
 }
 
+TALKATIVE = ("tensorflow",)  # print pages about the machine when imported
+
 
 class UserError(Exception):
     """Bad input. The message says what, where, expected, got and remedy; the CLI prints it without a traceback."""
@@ -73,7 +78,8 @@ def require(module: str, extra: str) -> ModuleType:
     again would not help.
     """
     try:
-        return importlib.import_module(module)
+        with _silent_start() if module.partition(".")[0] in TALKATIVE else contextlib.nullcontext():
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and module.partition(".")[0] == error.name.partition(".")[0]:
             raise missing(module, extra) from error
@@ -82,6 +88,21 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
     except ImportError as error:
         raise UserError(f"{module!r} is installed but cannot be imported ({error}); reinstall it") from error
+
+
+@contextlib.contextmanager
+def _silent_start() -> Iterator[None]:
+    """Keep a native library's greetings from stderr: they come before it reads its own log level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def with_hint(message: str, options: Iterable[str]) -> str:
