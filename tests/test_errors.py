@@ -45,9 +45,8 @@ def test_missing_knows_which_extra_brings_a_library():
 
 def test_every_extra_that_errors_name_exists():
     text = (ROOT / "pyproject.toml").read_text()
-    extras = set(
-        re.findall(r"^([\w-]+) = \[", text.split("[project.optional-dependencies]")[1].split("[project.scripts]")[0], re.M)
-    )
+    listed = text.split("[project.optional-dependencies]")[1].split("[project.scripts]")[0]
+    extras = set(re.findall(r"^([\w-]+) = \[", listed, re.M))
     assert set(EXTRA_OF.values()) <= extras
 
 
