@@ -23,6 +23,7 @@ from typing import Any
 
 from compact_labse import load, sample
 from compact_labse.errors import UserError
+from compact_labse.folder import sha256_file
 from compact_labse.formats.expected import EXPECTED, expected_texts
 from compact_labse.progress import say
 
@@ -109,7 +110,7 @@ PEERS = (
          command=_python("peers", "mediapipe_peer.py")),
     Peer(client="TensorFlow Hub, tf-keras", environment=OURS, version=_pip(OURS, "tensorflow-hub"),
          command=_python(OURS, "hub_peer.py"), files=("serving", "encoder")),
-    Peer(client="Model Garden DualEncoder", environment="garden", version=_pip("garden", "tf-models-official"),
+    Peer(client="Model Garden, get_encoder_from_hub", environment="garden", version=_pip("garden", "tf-models-official"),
          command=_python("garden", "model_garden_peer.py"), files=("encoder",), bags=False),
 )  # fmt: skip
 
@@ -139,7 +140,8 @@ class Subject:
     def expected(self, file: str, few: bool) -> Path:
         """The texts, their ids and the source's vectors for one artifact, in the format of `expected.json`."""
         kind = self.folder(file)
-        path = self.work / f"{self.name}-{kind}-{'few' if few else 'all'}.json"
+        noted = sha256_file(self.export / kind / EXPECTED)[:8]  # another export of that name has other vectors
+        path = self.work / f"{self.name}-{noted}-{kind}-{'few' if few else 'all'}.json"
         if not path.is_file():
             path.write_text(json.dumps(self._content(kind, few)), encoding="utf-8")
         return path
