@@ -20,7 +20,7 @@ from compact_labse.conversion.convert import Conversion, convert
 from compact_labse.conversion.to_tf2 import to_tf2
 from compact_labse.pipelines import load_pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a TensorFlow of its own for each test
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["The train to the coast leaves at a quarter past nine.", "Guten Morgen", ""]
 
@@ -30,7 +30,7 @@ def run(code, *words, python=sys.executable, **environment):
     settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", **environment}
     path = {} if python != sys.executable else {"PYTHONPATH": str(ROOT)}
     command = [python, "-c", code, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings, **path}, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings, **path}, timeout=800)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -107,7 +107,7 @@ def test_saved_model_cli_shows_and_runs_the_signatures(exported):
     if not tool.is_file():
         pytest.skip("saved_model_cli is not installed beside python")
     command = [tool, "show", "--dir", exported / "serving", "--tag_set", "serve", "--all"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800)
     for words in ("serving_default", "inputs['text']", "outputs['sentence_embedding']", "inputs['input_word_ids']"):
         assert words in done.stdout, done.stderr[-2000:]
 
