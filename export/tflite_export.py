@@ -85,6 +85,8 @@ def run(cfg: TFLiteExport) -> Path:
             write_lineage(folder.parent, command="export --tflite", config=asdict(cfg), inputs=inputs)
     final = (cfg.out or home) / TFLITE_FOLDER
     say(f"written: {', '.join(str(final / name) for name in written)}")
+    if cfg.mediapipe:
+        say("note: MediaPipe's tokenizer keeps accents, so texts with accents get other vectors than in PyTorch")
     return final
 
 
