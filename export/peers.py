@@ -110,7 +110,7 @@ PEERS = (
          command=_python("peers", "mediapipe_peer.py")),
     Peer(client="TensorFlow Hub, tf-keras", environment=OURS, version=_pip(OURS, "tensorflow-hub"),
          command=_python(OURS, "hub_peer.py"), files=("serving", "encoder")),
-    Peer(client="Model Garden, get_encoder_from_hub", environment="garden", version=_pip("garden", "tf-models-official"),
+    Peer(client="Model Garden, its hub reader", environment="garden", version=_pip("garden", "tf-models-official"),
          command=_python("garden", "model_garden_peer.py"), files=("encoder",), bags=False),
 )  # fmt: skip
 
