@@ -109,5 +109,5 @@ def with_hint(message: str, options: Iterable[str]) -> str:
     """argparse's "unrecognized arguments" with the option that was probably meant."""
     _, found, words = message.partition("unrecognized arguments: ")
     wrong = next((word for word in words.split() if word.startswith("-")), "") if found else ""
-    near = difflib.get_close_matches(wrong.partition("=")[0], list(options), n=1) if wrong else []
+    near = difflib.get_close_matches(wrong.partition("=")[0], list(options), n=1, cutoff=0.7) if wrong else []
     return f"{message}; did you mean {near[0]}?" if near else message

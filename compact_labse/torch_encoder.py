@@ -20,6 +20,7 @@ from compact_labse.settings import default_prompt, token_limit
 from compact_labse.tokens import Tokens
 
 PRECISIONS = ("fp32", "bf16")
+CONVERTIBLE = ("*.model", "vocab.json", "*.bpe", "*.tiktoken")  # what transformers can make a tokenizer of
 
 
 class TorchEncoder(Encoder):
@@ -113,6 +114,8 @@ def read_tokens(folder: Path, module: SentenceModel) -> Tokens:
 def _converted(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
+    if not any(path for pattern in CONVERTIBLE for path in folder.glob(pattern)):  # transformers would make one up
+        raise UserError(f"{folder} has no tokenizer that can be read: tokenizer.json is missing.")
     try:
         return AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False

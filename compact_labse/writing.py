@@ -101,7 +101,7 @@ def _check_free(final: Path, overwrite: bool) -> None:
     if final.exists() and not final.is_dir():
         raise UserError(f"{final} is a file, a folder name is needed")
     if not overwrite and final.is_dir() and any(final.iterdir()):
-        raise UserError(f"{final} exists and is not empty; choose another folder or allow overwriting it")
+        raise UserError(f"{final} exists and is not empty; choose another folder or allow overwriting it (--overwrite)")
 
 
 def _beside(final: Path) -> Path:

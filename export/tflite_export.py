@@ -60,7 +60,7 @@ def run(cfg: TFLiteExport) -> Path:
 
     converter = cfg.converter or converter_here()
     require("ai_edge_litert", "tflite")
-    if cfg.mediapipe and converter != "tensorflow":
+    if cfg.mediapipe or converter == "tensorflow":
         require("tensorflow", "tensorflow")
     from compact_labse.formats.mediapipe import LENGTH
     from compact_labse.formats.tflite_fixed import LONGEST

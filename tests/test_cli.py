@@ -121,7 +121,7 @@ def test_after_two_dashes_debug_is_text(command, capsys: pytest.CaptureFixture[s
             ["xyzzy"],
             "unknown command 'xyzzy'; known: data, distill, eval, export, convert, verify, bench, embed, search",
         ),
-        (["--verbose"], "unrecognized arguments: --verbose; did you mean --version?; see `compact-labse --help`"),
+        (["--verbose"], "unrecognized arguments: --verbose; see `compact-labse --help`"),
     ],
 )
 def test_a_mistyped_line_is_one_sentence(command, capsys: pytest.CaptureFixture[str], words: list[str], message: str):

@@ -125,6 +125,16 @@ def test_a_pooling_without_settings(tiny_copy: Make):
     _refused(tiny_copy("minilm"), lambda f: (f / "1_Pooling" / "config.json").unlink(), message)
 
 
+@pytest.mark.parametrize("name", ["minilm", "labse", "xlmr"])
+def test_a_folder_without_its_tokenizer(name: str, tiny_copy: Make):
+    # transformers 5 makes up an empty tokenizer, with which every word is unknown and every gate passes
+    def lose_it(folder: Path) -> None:
+        for file in ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model"):
+            (folder / file).unlink(missing_ok=True)
+
+    _refused(tiny_copy(name), lose_it, "has no tokenizer that can be read: tokenizer.json is missing")
+
+
 def test_layer_norm_of_another_dimension(tiny_copy: Make):
     def damage(folder: Path) -> None:
         write_modules(folder, "Transformer", "Pooling", "LayerNorm")

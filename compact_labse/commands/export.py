@@ -78,7 +78,7 @@ def _add_onnx(group: Any) -> None:
     group.add_argument(
         "--external-data",
         action="store_true",
-        help="weights in a second file, mapped into memory: 24 MB less for 13 (default: only above 2 GB)",
+        help="weights in a second file, which is mapped into memory, not read (default: only above 1 GB)",
     )
 
 
@@ -182,6 +182,9 @@ def _tflite(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> 
 
 
 def _saved_model(pipeline: Any, args: argparse.Namespace, shared: dict[str, Any]) -> Any:
+    named = [name for name in FORMATS if getattr(args, name.replace("-", "_")) and name != "fp32"]
+    if named and not (args.onnx or args.tflite):
+        raise UserError(f"SavedModels are float32 only: leave out {', '.join('--' + name for name in named)}")
     types = args.export_type or (("model", "preprocessing", "serving") if args.all else ("model",))
     copied = "dense" if args.copy_pooler_dense_to_encoder else None
     if copied and args.pooler not in (None, copied):

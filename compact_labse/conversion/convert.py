@@ -17,6 +17,7 @@ from compact_labse.conversion.modules import copy_dense, write_json, write_modul
 from compact_labse.errors import UserError, require
 from compact_labse.folder import sha256_file, write_lineage, writing_folder
 from compact_labse.progress import say
+from compact_labse.settings import read_json
 
 if TYPE_CHECKING:
     from compact_labse.formats.bert_checkpoint import Bert
@@ -91,8 +92,13 @@ def _vocabulary(cfg: Conversion, source: Path) -> tuple[Path, bool]:
     if lower is None and (source / "saved_model.pb").is_file():
         lower = _lower_case_of(source)
     if lower is None:
+        lower = read_json(folder / "bert_config.json").get("do_lower_case")
+    if lower is None:
         lower = "uncased" in str(found)
-        say(f"do_lower_case is {str(lower).lower()}, by the name of {found.name}'s path")
+        say(
+            f"warning: do_lower_case is taken to be {str(lower).lower()}, by the name of {found.name}'s path; "
+            f"--do-lower-case or --no-do-lower-case says it"
+        )
     return found, lower
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from compact_labse.formats.bert_checkpoint import Bert
     from compact_labse.torch_encoder import TorchEncoder
 
+LOWER = "do_lower_case"  # not a setting of BERT's, but the vocabulary is useless without it
+
 
 def to_tf2(folder: Path, out: Path, *, overwrite: bool = False) -> Path:
     """Write a BERT folder as a TF2 checkpoint with `bert_config.json` and `vocab.txt`; UserError for other models."""
@@ -32,7 +34,8 @@ def to_tf2(folder: Path, out: Path, *, overwrite: bool = False) -> Path:
     say(f"the pooler is {pooler}")
     with writing_folder(out, overwrite=overwrite) as temporary:
         write_tf2(bert, temporary / "bert_model.ckpt")
-        write_json(temporary / bert_checkpoint.CONFIG, bert.config)
+        lower = source.tokens.ids(["A"]) == source.tokens.ids(["a"])
+        write_json(temporary / bert_checkpoint.CONFIG, {**bert.config, LOWER: lower})
         if isinstance(source.tokens.tokenizer.model, WordPiece):
             write_vocabulary(source.tokens.tokenizer, temporary)
         again = bert_checkpoint.read_bert(temporary / "bert_model.ckpt")
@@ -40,7 +43,7 @@ def to_tf2(folder: Path, out: Path, *, overwrite: bool = False) -> Path:
         write_lineage(
             temporary, command="convert --to-tf2", config={"pooler": pooler}, inputs={str(folder): model_hash(folder)}
         )
-    say(f"written: {out}; worst cosine to the source {hidden:.7f}")
+    say(f"written: {out}; worst cosine of the weights' outputs to the source's {hidden:.7f}")
     return out
 
 

@@ -43,6 +43,11 @@ def verify(folder: Path) -> list[Check]:
     folder = Path(folder)
     places = [place for place in (folder, *sorted(folder.glob("*"))) if (place / PARITY).is_file()]
     checks = [check for place in places for check in _folder(folder, place)]
+    unlisted = [place for place in (folder, *sorted(folder.glob("*"))) if place.is_dir() and place not in places]
+    for path in (path for place in unlisted for path in sorted(place.iterdir())):
+        if path.suffix and path.suffix in OPENERS:
+            detail = f"no {PARITY} beside it"
+            checks.append(Check(artifact=path.relative_to(folder).as_posix(), status=UNCHECKED, detail=detail))
     if not checks:
         raise UserError(f"{folder} has no artifacts: neither it nor a folder in it holds a {PARITY} that lists some.")
     return checks

@@ -55,6 +55,7 @@ def test_only_the_first_runtime_may_replace_a_folder(asked):
     [
         ([], "name the runtime to export for: --onnx, --tflite, --saved-model, or several"),
         (["--tflite", "--int3"], "--tflite has no int3; it has fp32, fp16, int8, int4"),
+        (["--saved-model", "--int8"], "SavedModels are float32 only: leave out --int8"),
         (["--onnx", "--loosen", "worst_cosine=0.5"], "only for a reason, which is recorded: --reason TEXT"),
         (["--onnx", "--loosen", "worst_cosine", "--reason", "x"], "--loosen takes GATE=VALUE such as"),
     ],

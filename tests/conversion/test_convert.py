@@ -1,6 +1,7 @@
 """Checkpoints of TensorFlow in and out, with tiny random BERTs in every layout."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -106,6 +107,19 @@ def test_a_folder_becomes_a_tf2_checkpoint_and_comes_back(folder, tmp_path):
     again = convert(Conversion(source=out, out=tmp_path / "again", pooling="pooler"))
     texts = ["the end.", "a b c", ""]
     np.testing.assert_allclose(load(again).encode(texts), load(folder).encode(texts), atol=1e-5)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_letter_case_survives_the_way_into_a_checkpoint_and_back(folder, tmp_path, lower):
+    cased = tmp_path / "cased"
+    shutil.copytree(folder, cased)
+    content = json.loads((cased / "tokenizer.json").read_text())
+    content["normalizer"] |= {"lowercase": lower}
+    (cased / "tokenizer.json").write_text(json.dumps(content))
+    out = to_tf2(cased, tmp_path / "tf2")
+    again = convert(Conversion(source=out, out=tmp_path / "again", pooling="pooler"))
+    texts = ["The end.", "A b C"]
+    assert load(again).tokenize(texts) == load(cased).tokenize(texts)
 
 
 def test_heads_of_a_tf2_checkpoint_are_in_its_shapes(folder, tmp_path):

@@ -75,6 +75,12 @@ def test_a_missing_and_an_unlisted_file_are_found(copied):
     assert "does not list it" in results["onnx/other.onnx"][1]
 
 
+def test_artifacts_that_nothing_lists_are_named(copied):
+    (copied / "more").mkdir()
+    (copied / "onnx" / "model.onnx").rename(copied / "more" / "model.onnx")
+    assert found(copied)["more/model.onnx"] == ("not checked", "no parity.json beside it")
+
+
 def test_another_tokenizer_is_found_by_hash_and_by_ids(copied):
     """Even where someone made the hashes agree, the ids do not."""
     file = copied / "tokenizer.json"
