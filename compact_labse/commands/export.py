@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--out", metavar="DIR", type=Path, help="a new folder for all runtimes (default: beside MODEL's weights)"
     )
-    output.add_argument("--overwrite", action="store_true", help="replace DIR if it exists (default: refuse)")
+    output.add_argument("--overwrite", action="store_true", help="write these runtimes anew (default: refuse)")
     gates = parser.add_argument_group("gates")
     gates.add_argument(
         "--loosen", metavar="GATE=VALUE", action="append", default=[], help="lower a gate; recorded (default: none)"
@@ -128,6 +128,10 @@ def _add_saved_model(group: Any) -> None:
     )
 
 
+# What --loosen may lower; the length of vectors may not be lowered, nor equal ids but for SavedModels.
+GATES = ("worst_cosine", "language_cosine", "neighbours", "language_neighbours", "invariance", "tokens")
+
+
 def run(args: argparse.Namespace) -> int:
     """Export for one runtime after the other, and say where to."""
     from compact_labse.pipelines import load_pipeline
@@ -140,20 +144,23 @@ def run(args: argparse.Namespace) -> int:
     jobs = []
     for runtime in chosen:  # all settings are checked before anything is written
         pipeline = load_pipeline("export", f"{runtime}_export")
-        jobs.append((pipeline, CONFIGS[runtime](pipeline, args, _shared(args, first=runtime == chosen[0]))))
+        jobs.append((pipeline, CONFIGS[runtime](pipeline, args, _shared(args, runtime))))
     for pipeline, config in jobs:
         pipeline.run(config)
     return 0
 
 
-def _shared(args: argparse.Namespace, *, first: bool) -> dict[str, Any]:
-    """What every runtime's configuration has; only the first may replace DIR, the others are written into it."""
+def _shared(args: argparse.Namespace, runtime: str) -> dict[str, Any]:
+    """What every runtime's configuration has."""
+    gates = dict(map(_gate, args.loosen))
+    if "tokens" in gates and not args.saved_model:
+        raise UserError("the gate tokens can only be lowered for --saved-model, whose tokenizer is written anew")
     return {
         "model": args.model,
         "out": args.out,
-        "loosen": dict(map(_gate, args.loosen)),
+        "loosen": {name: value for name, value in gates.items() if name != "tokens" or runtime == "saved_model"},
         "reason": args.reason,
-        "overwrite": args.overwrite and first,
+        "overwrite": args.overwrite,
     }
 
 
@@ -224,7 +231,11 @@ def _formats(args: argparse.Namespace, runtime: str, known: dict[str, str]) -> t
 
 def _gate(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
+    name = name.strip().replace("-", "_")
     try:
-        return name.strip().replace("-", "_"), float(value)
+        found = float(value)
     except ValueError as error:
         raise UserError(f"--loosen takes GATE=VALUE such as worst_cosine=0.97, got {text!r}") from error
+    if name not in GATES:
+        raise UserError(f"unknown gate {name!r}, expected one of {', '.join(GATES)}")
+    return name, found

@@ -34,7 +34,8 @@ def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bo
     """A temporary folder for artifacts of one kind ("onnx"), which gets its name if the block succeeds, or vanishes.
 
     Without `out` it becomes `<kind>/` in the source's own folder, keeping the artifacts of earlier exports. With `out`
-    a new folder is made around it; one that holds an export of the same model for other runtimes gets `<kind>/` added.
+    a new folder is made around it; one that holds an export of the same model gets `<kind>/` added, or with `overwrite`
+    replaced, and keeps those for other runtimes. With `overwrite` any other folder is replaced whole.
     UserError if the source has no folder of its own, or `out` is taken.
     """
     folder = source.source
@@ -53,10 +54,11 @@ def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bo
         return
     if out.resolve() == folder.resolve():
         raise UserError(f"--out is the model's own folder {folder}; leave it out to export into {folder / kind}")
-    joins = not overwrite and not (out / kind).exists() and _exported_from(folder, out)
+    joins = (overwrite or not (out / kind).exists()) and _exported_from(folder, out)
     with writing_folder(out, overwrite=overwrite or joins) as temporary:
         if joins:
             _keep(out, temporary)
+            shutil.rmtree(temporary / kind, ignore_errors=True)
         else:
             _copy_side_files(folder, temporary)
             _write_tokenizer(source, temporary, temporary)

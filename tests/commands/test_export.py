@@ -45,9 +45,10 @@ def test_all_names_every_format_worth_having_and_more_on_request(asked):
     assert asked[2][1]["formats"] == ("fp32", "fp16", "int8", "int4", "int3", "int8-static")
 
 
-def test_only_the_first_runtime_may_replace_a_folder(asked):
-    assert main(["export", "m", "--onnx", "--tflite", "--overwrite", "--out", "d"]) == 0
-    assert [settings["overwrite"] for _, settings in asked] == [True, False]
+def test_gates_go_to_the_runtimes_that_have_them(asked):
+    words = ["--onnx", "--saved-model", "--loosen", "tokens=0.9", "--loosen", "neighbours=0.9", "--reason", "x"]
+    assert main(["export", "m", *words]) == 0
+    assert [settings["loosen"] for _, settings in asked] == [{"neighbours": 0.9}, {"neighbours": 0.9, "tokens": 0.9}]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,11 @@ def test_only_the_first_runtime_may_replace_a_folder(asked):
         ([], "name the runtime to export for: --onnx, --tflite, --saved-model, or several"),
         (["--tflite", "--int3"], "--tflite has no int3; it has fp32, fp16, int8, int4"),
         (["--saved-model", "--int8"], "SavedModels are float32 only: leave out --int8"),
+        (["--onnx", "--loosen", "worst_cosin=0.5", "--reason", "x"], "unknown gate 'worst_cosin', expected one of"),
+        (
+            ["--onnx", "--loosen", "tokens=0.5", "--reason", "x"],
+            "the gate tokens can only be lowered for --saved-model",
+        ),
         (["--onnx", "--loosen", "worst_cosine=0.5"], "only for a reason, which is recorded: --reason TEXT"),
         (["--onnx", "--loosen", "worst_cosine", "--reason", "x"], "--loosen takes GATE=VALUE such as"),
     ],

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from compact_labse.errors import UserError
+from compact_labse.folder import sha256_file
 from compact_labse.pipelines import load_pipeline
 
 peers, table = load_pipeline("export", "peers"), load_pipeline("export", "peers_table")
@@ -61,7 +62,9 @@ def test_damaged_results_and_a_readme_without_marks_are_errors(tmp_path):
 )
 def test_a_program_is_taken_at_its_word_and_its_exit_code(tmp_path, program, expected):
     (tmp_path / "modules.json").write_text("[]")
-    (tmp_path / "m-onnx-all.json").write_text("{}")
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "expected.json").write_text("{}")
+    (tmp_path / f"m-{sha256_file(tmp_path / 'onnx' / 'expected.json')[:8]}-onnx-all.json").write_text("{}")
     subject = peers.Subject(name="m", export=tmp_path, source=tmp_path, work=tmp_path)
     peer = peers.Peer(client="c", environment=peers.OURS, version=("echo", "library", "1.2"),
                       command=(sys.executable, "-c", program), files=("torch",))  # fmt: skip

@@ -58,6 +58,16 @@ def test_the_same_runtime_twice_or_another_model_needs_leave_to_overwrite(source
     assert not (out / "onnx").exists()
 
 
+def test_overwriting_one_runtime_keeps_the_others(source, tmp_path):
+    out = tmp_path / "out"
+    put(source, out, "onnx", text="first")
+    put(source, out, "tflite", text="kept")
+    before = listing(out / "tflite")
+    put(source, out, "onnx", text="second", overwrite=True)
+    assert "second" in (out / "onnx" / "model.onnx").read_text()
+    assert listing(out / "tflite") == before
+
+
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("earlier", [True, False])
 def test_a_failed_export_leaves_everything_as_it_was(source, tmp_path, inside, earlier):
