@@ -15,7 +15,7 @@ from compact_labse import cli, sample
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
 
-QUESTIONS = ("Welche Vitamine brauchen die Knochen?", "¿Quién ganó el partido de ayer?", "庭に花が咲いている")
+QUESTIONS = ("Hilft Vitamin D dem Körper?", "¿Quién ganó el partido de ayer?", "コーヒーに砂糖を入れますか？")
 
 
 def main(folder: Path) -> int:
