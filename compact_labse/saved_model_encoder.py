@@ -65,11 +65,6 @@ class SavedModelEncoder(Encoder):
         return vectors_BD / np.maximum(np.linalg.norm(vectors_BD, axis=1, keepdims=True), 1e-12)
 
 
-def is_saved_model(path: Path) -> bool:
-    """Whether a folder holds a SavedModel."""
-    return (path / GRAPH).is_file()
-
-
 def read_facts(path: Path) -> Facts:
     """What an exported SavedModel says about itself; UserError if it is not one of ours."""
     file = path / FACTS

@@ -133,3 +133,12 @@ def _sync(path: Path) -> None:
 
 def _disk_full(final: Path) -> UserError:
     return UserError(f"the disk is full: {final} was not written and nothing was left behind; free some space there")
+
+
+def link(path: str, target: str) -> str:
+    """A hard link where the disk has them, else a copy: a model may be gigabytes, and is never written to in place."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy2(path, target)
+    return target

@@ -6,7 +6,6 @@ An artifact lies in `onnx/` of its model's folder, or of a folder of its own tha
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from compact_labse.folder import LINEAGE, model_hash, read_lineage, sha256_file,
 from compact_labse.formats.artifacts import parts
 from compact_labse.formats.contract import PARITY
 from compact_labse.formats.peer_files import write_peer_files
+from compact_labse.writing import link
 
 # What readers of exported folders look at: tokenizers, settings of the model and its modules; weights stay behind.
 SIDE_FILES = (
@@ -138,7 +138,7 @@ def _compact(path: Path) -> None:
 
 def _keep(earlier: Path, temporary: Path) -> None:
     """Take an earlier export over; what is written anew must replace its files, never write into them."""
-    shutil.copytree(earlier, temporary, copy_function=_link, dirs_exist_ok=True)
+    shutil.copytree(earlier, temporary, copy_function=link, dirs_exist_ok=True)
 
 
 def _exported_from(folder: Path, out: Path) -> bool:
@@ -155,15 +155,6 @@ def _append_lineage(out: Path, temporary: Path) -> None:
         text = json.dumps({**last, "earlier": earlier}, indent=2, ensure_ascii=False)
         with writing_file(temporary / LINEAGE) as file:
             file.write_text(text + "\n", encoding="utf-8")
-
-
-def _link(path: str, target: str) -> str:
-    """A hard link where the disk has them: an earlier export may be gigabytes, and is never written to in place."""
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copy2(path, target)
-    return target
 
 
 def _installed(folder: Path) -> bool:

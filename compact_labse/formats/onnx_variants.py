@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
-import shutil
 from pathlib import Path
 
 from compact_labse.errors import Unsuitable, require
+from compact_labse.writing import link
 
 # transformers.js calls its default in browsers q8 and looks for `_quantized`; its fp32, fp16, int8 are named as ours.
 ALIASES = {"int8": "model_quantized.onnx", "int4": "model_q4.onnx"}
@@ -22,10 +21,7 @@ def alias(path: Path, name: str) -> Path:
         raise Unsuitable(f"{path.name} has its weights in a second file, under a name that no other artifact can have")
     other = path.with_name(name)
     other.unlink(missing_ok=True)
-    try:
-        os.link(path, other)
-    except OSError:
-        shutil.copyfile(path, other)
+    link(str(path), str(other))
     return other
 
 
