@@ -7,10 +7,9 @@ from setuptools import find_packages, setup
 # By existing folder, so that an environment can be made while a pipeline is still being written.
 KINDS = [kind for kind in ("distill", "export", "bench") if Path(__file__).with_name(kind).is_dir()]
 
-setup(
-    packages=[
-        *find_packages(include=["compact_labse", "compact_labse.*"]),
-        *(f"compact_labse.recipes.{kind}" for kind in KINDS),
-    ],
-    package_dir={f"compact_labse.recipes.{kind}": kind for kind in KINDS},
-)
+HERE = Path(__file__).parent
+# A kind's folders that hold pipelines of their own, such as distill/teacher.
+INNER = sorted({path.parent.relative_to(HERE).as_posix() for kind in KINDS for path in HERE.glob(f"{kind}/*/*.py")})
+RECIPES = {f"compact_labse.recipes.{place.replace('/', '.')}": place for place in (*KINDS, *INNER)}
+
+setup(packages=[*find_packages(include=["compact_labse", "compact_labse.*"]), *RECIPES], package_dir=RECIPES)

@@ -30,8 +30,10 @@ def pipeline_folder(kind: str) -> Path:
 
 
 def pipeline_names(kind: str) -> list[str]:
-    """The names that `load_pipeline(kind, name)` accepts, sorted."""
-    return sorted(path.stem for path in pipeline_folder(kind).glob("*.py") if not path.stem.startswith("_"))
+    """The names that `load_pipeline(kind, name)` accepts, sorted; those of a folder inside are `folder/name`."""
+    root = pipeline_folder(kind)
+    found = [path.relative_to(root) for pattern in ("*.py", "*/*.py") for path in root.glob(pattern)]
+    return sorted(path.with_suffix("").as_posix() for path in found if not path.stem.startswith("_"))
 
 
 def load_pipeline(kind: str, name: str) -> ModuleType:
@@ -40,7 +42,7 @@ def load_pipeline(kind: str, name: str) -> ModuleType:
     if name not in known:
         raise UserError(f"no pipeline {name!r} in {pipeline_folder(kind)}; known: {', '.join(known) or 'none'}")
     path = pipeline_folder(kind) / f"{name}.py"
-    module_name = f"_compact_labse_{kind}_{name}"
+    module_name = f"_compact_labse_{kind}_{name.replace('/', '_')}"
     loaded = sys.modules.get(module_name)
     if loaded is not None and loaded.__file__ == str(path):
         return loaded

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+from compact_labse.configuration import as_yaml
 from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, find_sources
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
@@ -145,17 +145,3 @@ def _distill(cfg: DistillConfig) -> Path:
         write_lineage(folder, command="distill", config=asdict(cfg), inputs=inputs)
     say(f"student of {progress.step} steps saved in {out}")
     return out
-
-
-def as_yaml(cfg: DistillConfig) -> str:
-    """The configuration as a file that `--config` reads."""
-    import yaml
-
-    return yaml.safe_dump(_plain(asdict(cfg)), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, which YAML has."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

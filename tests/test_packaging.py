@@ -33,8 +33,10 @@ def source_files() -> set[str]:
     names = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compact_labse").rglob("*") if path.is_file()}
     names = {name for name in names if not re.search(r"(^|/)(\.|__pycache__/)", name)}
     for kind in KINDS:
-        recipes = [path for suffix in ("*.py", "*.yaml") for path in (ROOT / kind).glob(suffix)]
-        names |= {f"compact_labse/recipes/{kind}/{path.name}" for path in recipes}
+        recipes = [
+            path for suffix in ("*.py", "*.yaml", "*/*.py", "teacher/*.yaml") for path in (ROOT / kind).glob(suffix)
+        ]
+        names |= {f"compact_labse/recipes/{path.relative_to(ROOT).as_posix()}" for path in recipes}
     return names
 
 
@@ -106,7 +108,8 @@ def test_an_installed_wheel_leaks_no_names_and_finds_its_recipes(wheel: Path, tm
         package, folder, *pipelines = line.split()
         assert package.startswith(str(tmp_path))
         assert folder == f"{package}/recipes/{kind}"
-        assert pipelines == sorted(path.stem for path in (ROOT / kind).glob("*.py"))
+        own = [path for pattern in ("*.py", "*/*.py") for path in (ROOT / kind).glob(pattern)]
+        assert pipelines == sorted(path.relative_to(ROOT / kind).with_suffix("").as_posix() for path in own)
     assert run(python.with_name("compact-labse"), "--version").strip() == f"compact-labse {compact_labse.__version__}"
 
 

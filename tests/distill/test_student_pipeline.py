@@ -195,7 +195,8 @@ def test_help_shows_an_example(capsys):
 
 
 def test_every_shipped_yaml_is_valid(tmp_path):
-    from compact_labse.commands.distill import read_config
+    from compact_labse.commands.distill import WORDS
+    from compact_labse.configuration import read_config
 
     files = sorted(pipeline_folder("distill").glob("*.yaml"))
     assert len(files) >= 3
@@ -203,7 +204,7 @@ def test_every_shipped_yaml_is_valid(tmp_path):
         kind = load_pipeline("distill", "student").DistillConfig
         given = ["--config", str(file), "--data", "x", "--out", "y", "--teacher", "minilm"]
         given += ["--student.start", str(tmp_path)] if file.stem.endswith("hard") else []  # a second pass
-        assert read_config(given, kind).batch >= 2, file
+        assert read_config(given, kind, WORDS).batch >= 2, file
 
 
 def test_help_and_mistakes_do_not_wait_for_torch():

@@ -1,0 +1,96 @@
+"""A pipeline's configuration from YAML files and words of the command line, later ones winning over earlier ones.
+
+What `--config_file` and `--params_override` are to TensorFlow Model Garden's trainers, `--config FILE` and `key=value`
+(or `--key value`) are here. Files merge key by key; a list is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from typing import Any
+
+from compact_labse.errors import UserError, with_hint
+
+COLUMNS = "--corpus.columns"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """How a command is called: its name, its usage line and description, and which settings take several values."""
+
+    command: str
+    usage: str
+    description: str
+    lists: tuple[str, ...] = ("--data", "--texts", COLUMNS, "--corpus.avoid")
+
+
+def read_config(words: Sequence[str], kind: type, said: Words) -> Any:
+    """The `kind` that the words describe; a mistake in them is a UserError of one sentence.
+
+    `--help` and `--print_config` print and exit.
+    """
+    from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+    class WithDefaults(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+        """The description as it stands, and each setting's default."""
+
+    parser = ArgumentParser(
+        prog=f"compact-labse {said.command}",
+        usage=said.usage,
+        description=said.description,
+        formatter_class=WithDefaults,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
+    parser.add_class_arguments(kind)
+    try:
+        parsed = parser.parse_args(as_options(words, parser._option_string_actions, said.lists))
+        settings = parser.instantiate(parsed).as_dict()
+    except argparse.ArgumentError as error:
+        message = " ".join(with_hint(str(error), parser._option_string_actions).split())
+        raise UserError(f"{message}; see `compact-labse {said.command} --help`") from error
+    settings.pop("config")
+    return kind(**settings)
+
+
+def as_options(words: Sequence[str], known: Container[str], lists: Container[str]) -> list[str]:
+    """The words as jsonargparse reads them: `--data a b` as one list, `loop.steps=9` as `--loop.steps=9`.
+
+    A word is an assignment only if a setting has the name before its `=`: files may be called `a=b.tsv`.
+    """
+    words = [f"--{word}" if f"--{word.partition('=')[0]}" in known and "=" in word else word for word in words]
+    joined: list[str] = []
+    place = 0
+    while place < len(words):
+        word, place = words[place], place + 1
+        joined.append(word)
+        if word not in lists:
+            continue
+        values = list(takewhile(lambda value: not value.startswith("--"), words[place:]))
+        place += len(values)
+        joined.append(values[0] if len(values) == 1 and values[0].startswith("[") else json.dumps(_split(word, values)))
+    return joined
+
+
+def as_yaml(config: Any) -> str:
+    """A configuration dataclass as a file that `--config` reads."""
+    import yaml
+
+    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which YAML has."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _split(word: str, values: list[str]) -> list[str]:
+    """Column names may be joined by commas, as `data clean` takes them; file names may hold commas."""
+    return ",".join(values).split(",") if word == COLUMNS else values
