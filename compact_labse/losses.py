@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compact_labse.ranking import ranked_rows
 from compact_labse.softmaxes import SAFE, Ranking, Similarity
 
 
@@ -58,14 +59,11 @@ def translation_ranking(
     if not (isinstance(scale, Tensor) and scale.requires_grad) and float(scale) <= SAFE:
         loss: Tensor = Ranking.apply(source_BD, target_BD, float(scale), margin, off_BB)
         return loss
-    logits_BB = _products(source_BD, target_BD)
-    rows = torch.arange(logits_BB.shape[0], device=logits_BB.device)
-    true_B = logits_BB.diagonal() - margin
-    logits_BB = logits_BB.masked_fill(off_BB, -torch.inf) if off_BB is not None else logits_BB
-    logits_BB = logits_BB.index_put((rows, rows), true_B) * scale
-    there_B = logits_BB.logsumexp(1)
-    back_B = logits_BB.logsumexp(0)
-    return ((there_B + back_B) / 2 - true_B * scale).mean()
+    rows_B = torch.arange(len(source_BD), device=source_BD.device)
+    there_B, _ = ranked_rows(source_BD, target_BD, rows_B, off_BB, scale=scale, margin=margin)
+    back_BB = None if off_BB is None else off_BB.T
+    back_B, _ = ranked_rows(target_BD, source_BD, rows_B, back_BB, scale=scale, margin=margin)
+    return (there_B + back_B).mean() / 2
 
 
 def same_meaning(source_key_B: Tensor, target_key_B: Tensor) -> Tensor:

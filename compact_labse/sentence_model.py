@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from compact_labse.bodies import StaticBody, TransformerBody, read_static, read_transformer
@@ -53,17 +54,17 @@ class SentenceModel(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Token vectors `[B, T, D']` and unit sentence vectors `[B, D]`, float32, of ids and mask `[B, T]`."""
-        hidden_BTD = self.body(input_ids, attention_mask, token_type_ids).float()
+        hidden_BTD = _full(self.body(input_ids, attention_mask, token_type_ids))
         for head in self.token_heads:
             hidden_BTD = head(hidden_BTD)
         if self.modes == ("cls",):
             for head in self.sentence_heads:
                 hidden_BTD = head(hidden_BTD)
-            return hidden_BTD, unit(hidden_BTD[:, 0].float())
+            return hidden_BTD, unit(_full(hidden_BTD[:, 0]))
         sentence_BD = pool(hidden_BTD, attention_mask, self.modes)
         for head in self.sentence_heads:
             sentence_BD = head(sentence_BD)
-        return hidden_BTD, unit(sentence_BD.float())
+        return hidden_BTD, unit(_full(sentence_BD))
 
 
 def read_plain(folder: Path, pooling: str) -> SentenceModel:
@@ -97,6 +98,11 @@ def read_modules(folder: Path) -> tuple[SentenceModel, Path]:
         raise UserError(f"{folder / 'modules.json'}: no Pooling follows the Transformer.")
     model = SentenceModel(body, modes, token_heads=tuple(heads[TOKENS]), sentence_heads=tuple(heads[SENTENCE]))
     return model.eval(), body_folder
+
+
+def _full(x: Tensor) -> Tensor:
+    """Half precision as float32; double stays what it is."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _entries(folder: Path) -> list[tuple[str, Path]]:

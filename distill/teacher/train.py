@@ -56,7 +56,7 @@ class TrainConfig:
     scale: float = 100.0
     learn_scale: bool = False
     hard_negatives: int = 0
-    miner: str = "shipped"
+    miner: str = "default"
     max_tokens: int = 32
     chunk: int = 256
     engine: Literal["ddp", "fsdp"] = "ddp"
