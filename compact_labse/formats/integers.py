@@ -29,9 +29,9 @@ def table8(table_VD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def table_small(table_VD: np.ndarray, bits: int) -> tuple[list[np.ndarray], np.ndarray]:
     """A table in 2, 3 or 4 bits: planes of packed codes, uint8 `[V, D * plane / 8]`, and scales `[V, 1]`.
 
-    A code c stands for `c - (2^bits - 1) / 2` steps: as many levels above zero as below. Each row's step is the one of
-    25 that leaves the smallest squared error, since cutting off a row's peak costs less than coarse steps for all its
-    other values. Scales are float16 where that changes none by more than a thousandth.
+    A code c stands for `c - (2^bits - 1) / 2` steps: as many levels above zero as below. Each row's step is, of some
+    thirty, the one that leaves the smallest squared error, since cutting off a row's peak costs less than coarse steps
+    for all its other values. Scales are float16 where that changes none by more than a thousandth.
     """
     _check_dimension(table_VD.shape[1], bits)
     codes, scales = [], []
@@ -114,7 +114,9 @@ def _codes(rows: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
 def _best_scale(rows: np.ndarray, bits: int) -> np.ndarray:
     widest = _peak(rows) / np.float32(offset(bits))
     best, least = widest, np.full_like(widest, np.inf)
-    for clip in CLIPS:
+    # A row that was trained in so many bits need not use its widest level: the peak may be any level above zero.
+    levels = offset(bits) - np.arange(1, 2 ** (bits - 1))
+    for clip in (*CLIPS, *(offset(bits) / levels)):
         scale = (widest * clip).astype(np.float32)
         error = (_codes(rows, scale, bits) - np.float32(offset(bits))) * scale - rows
         loss = (error * error).sum(axis=1, keepdims=True)

@@ -29,7 +29,7 @@ from compact_labse.progress import say
 from compact_labse.tokens import pad
 from compact_labse.torch_encoder import TorchEncoder
 
-TABLE_BITS = {"int8": 8, "int8-static": 8, "int8-dynamic": 8, "int4": 4, "int3": 3}
+TABLE_BITS = {"int8": 8, "int8-static": 8, "int8-dynamic": 8, "int4": 4, "int3": 3, "int2": 2}
 ONLY_RECIPE = {"int8-static": "static", "int8-dynamic": "dynamic"}
 MARGIN = 0.25  # of the way from a limit to 1: what calibration text must reach beyond it
 CALIBRATION_BATCH = 16

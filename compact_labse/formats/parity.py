@@ -65,6 +65,8 @@ LIMITS = {
     ),
     "int4": Limits(worst_cosine=0.95, language_cosine=0.98, neighbours=0.95, language_neighbours=0.80, tie=0.02),
     "int3": Limits(worst_cosine=0.90, language_cosine=0.95, neighbours=0.92, language_neighbours=0.75, tie=0.03),
+    # Only a table that was trained for it fits in 2 bits, and then nothing is lost.
+    "int2": Limits(worst_cosine=0.95, language_cosine=0.98, neighbours=0.95, language_neighbours=0.80, tie=0.02),
 }
 
 TFLITE_LIMITS = {kind: LIMITS[kind] for kind in ("fp32", "fp16", "int8", "int4")}

@@ -29,6 +29,8 @@ class StudentConfig:
             student, whose table is copied while the layers start as the identity.
         keep: Share of that table in the one that a static student is saved with: the mean of before and after is often
             better than either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+        bits: Train and save a static student's table in the values that so many bits (2, 3 or 4) can hold, each row in
+            steps of its own, so that an export in so many bits loses nothing; None for all values.
     """
 
     kind: Literal["static", "bert", "electra"] = "static"
@@ -42,6 +44,7 @@ class StudentConfig:
     compose: bool = False
     start: str = "random"
     keep: float = 0.0
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("static", "bert", "electra"):
@@ -53,16 +56,23 @@ class StudentConfig:
             raise UserError(f"student.heads ({self.heads}) must divide student.dim ({self.dim})")
         if self.ffn is not None and self.ffn < 1:
             raise UserError(f"student.ffn must be at least 1, got {self.ffn}")
-        if self.compose and self.kind != "static":
-            raise UserError(f"student.compose is for static students, and student.kind is {self.kind!r}")
         if self.max_tokens < 4:
             raise UserError(f"student.max_tokens must be at least 4, got {self.max_tokens}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"student.dropout must be in [0, 1), got {self.dropout}")
+        self._check_static()
+
+    def _check_static(self) -> None:
+        if self.compose and self.kind != "static":
+            raise UserError(f"student.compose is for static students, and student.kind is {self.kind!r}")
         if not 0 <= self.keep < 1:
             raise UserError(f"student.keep must be in [0, 1), got {self.keep}")
         if self.keep and (self.kind != "static" or self.start in ("random", "teacher")):
             raise UserError("student.keep is for a static student that starts from the folder of another")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"student.dropout must be in [0, 1), got {self.dropout}")
+        if self.bits not in (None, 2, 3, 4):
+            raise UserError(f"student.bits must be 2, 3, 4 or null, got {self.bits}")
+        if self.bits and (self.kind != "static" or self.keep):
+            raise UserError("student.bits is for static students, and not together with student.keep")
 
     @property
     def special(self) -> bool:

@@ -43,6 +43,7 @@ def test_the_student_that_ships_is_small_enough_for_a_page():
         ("static", "int8"),
         ("static", "int4"),
         ("static", "int3"),
+        ("static", "int2"),
         pytest.param("minilm", "int8", marks=pytest.mark.slow),
     ],
 )

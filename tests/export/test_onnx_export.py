@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from safetensors.torch import load_file, save_file
 
 from compact_labse import load
 from compact_labse.cli import main
@@ -11,6 +12,7 @@ from compact_labse.errors import GateError, UserError
 from compact_labse.folder import model_hash, read_lineage, sha256_file
 from compact_labse.formats import onnx_graph
 from compact_labse.pipelines import load_pipeline
+from compact_labse.students.static import in_bits
 
 PIPELINE = load_pipeline("export", "onnx_export")
 
@@ -326,3 +328,13 @@ def test_wherever_an_export_fails_nothing_new_has_a_final_name(static, tmp_path,
     with pytest.raises(OSError, match="half way"):
         export(model=str(static), formats=("fp32", "int8"), aliases=True, ort=True, out=out)
     assert listing() == before
+
+
+def test_two_bits_hold_a_table_that_was_trained_for_them_and_no_other(static):
+    with pytest.raises(GateError, match="the limit is"):
+        export(model=str(static), formats=("int2",))
+    weights = load_file(static / "model.safetensors")
+    save_file({name: in_bits(table, 2) for name, table in weights.items()}, static / "model.safetensors")
+    folder = export(model=str(static), formats=("int2",))
+    entry = json.loads((folder / "parity.json").read_text())["artifacts"]["model_int2.onnx"]
+    assert entry["figures"]["worst_cosine"]["value"] > 0.9999
