@@ -1,4 +1,8 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped, without a pickle."""
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, without a pickle.
+
+The last `KEPT` are kept, each with the hashes of its files. Several ranks write one checkpoint: the first rank writes
+the whole weights and optimizer state and every rank's random state.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from compact_labse import ranks
 from compact_labse.errors import UserError
-from compact_labse.folder import writing_folder
+from compact_labse.folder import sha256_file, writing_folder
+from compact_labse.progress import say
 
-LAST, BEST = "last", "best"
+BEST, PREFIX, HASHES = "best", "step-", "hashes.json"
+WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"
+KEPT = 2
 
 
 @dataclass
@@ -34,74 +42,131 @@ class Progress:
 def save_checkpoint(
     folder: Path, module: nn.Module, optimizer: dict[str, Tensor], progress: Progress, key: str
 ) -> None:
-    """Replace `<folder>/last` by the present state; a kill at any moment leaves the old or the new one whole."""
-    with writing_folder(folder / LAST, overwrite=True) as temporary:
-        save_file(_contiguous(module.state_dict()), temporary / "weights.safetensors")
-        save_file(_contiguous(optimizer | _random_states()), temporary / "optimizer.safetensors")
-        (temporary / "progress.json").write_text(json.dumps({"key": key, **vars(progress)}, indent=2))
+    """Write the present state as `<folder>/step-N`; a kill at any moment leaves the one before it whole.
+
+    To be called on every rank; only the newest `KEPT` remain.
+    """
+    weights, memory = _whole(module.state_dict()), _whole(optimizer)
+    random = ranks.from_all(_random_states())
+    if not ranks.is_first():
+        return
+    for number, states in enumerate(random):
+        memory |= {f"random/{number}/{device}": state for device, state in states.items()}
+    with writing_folder(folder / f"{PREFIX}{progress.step:09}", overwrite=True) as temporary:
+        save_file(weights, temporary / WEIGHTS)
+        save_file(memory, temporary / OPTIMIZER)
+        (temporary / PROGRESS).write_text(json.dumps({"key": key, **vars(progress)}, indent=2))
+        hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}
+        (temporary / HASHES).write_text(json.dumps(hashes, indent=2))
+    for old in checkpoints(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_checkpoint(
     folder: Path, module: nn.Module, key: str, *, replace: bool = False
 ) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Put the last checkpoint's weights into `module`, set the random states; gives progress and optimizer tensors.
+    """Put the newest whole checkpoint's weights into `module`, set the random states; gives progress and optimizer.
 
-    None when there is no checkpoint. A checkpoint made for other settings (`key`) is a UserError, or with `replace` is
-    left aside, to be replaced by the next one.
+    None when there is no checkpoint. A damaged one is passed over with a warning for the one before; UserError if all
+    are damaged. One that was made for other settings (`key`) is a UserError, or with `replace` is deleted. To be called
+    on every rank.
     """
-    last = folder / LAST
-    if not (last / "progress.json").is_file():
+    found = ranks.from_first(_newest_whole(folder) if ranks.is_first() else None)
+    if found is None:
         return None
-    try:
-        stored = json.loads((last / "progress.json").read_text())
-        weights, optimizer = load_file(last / "weights.safetensors"), load_file(last / "optimizer.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"the checkpoint {last} is damaged ({error}); delete it to start again") from error
+    stored = json.loads((found / PROGRESS).read_text())
     if stored.pop("key") != key:
-        if replace:
-            return None
-        raise UserError(
-            f"the checkpoint {last} belongs to other settings or data; give the same settings to go on with it, "
-            "or start again with --overwrite true or another --out"
-        )
-    module.load_state_dict(weights)
-    _set_random_states(optimizer)
+        if not replace:
+            raise UserError(
+                f"the checkpoint {found} belongs to other settings or data; give the same settings to go on with it, "
+                "or start again with --overwrite true or another --out"
+            )
+        ranks.from_all(None)  # nobody deletes before all have read
+        if ranks.is_first():
+            clear(folder)
+        return None
+    _fill(module, load_file(found / WEIGHTS))
+    optimizer = load_file(found / OPTIMIZER)
+    _set_random_states({name: optimizer.pop(name) for name in list(optimizer) if name.startswith("random/")})
     return Progress(**stored), optimizer
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The folders of a run's checkpoints, the newest first."""
+    return sorted(folder.glob(f"{PREFIX}*"), reverse=True)
+
+
 def save_best(folder: Path, module: nn.Module) -> None:
-    """Replace `<folder>/best` by the present weights."""
-    with writing_folder(folder / BEST, overwrite=True) as temporary:
-        save_file(_contiguous(module.state_dict()), temporary / "weights.safetensors")
+    """Replace `<folder>/best` by the present weights. To be called on every rank."""
+    weights = _whole(module.state_dict())
+    if ranks.is_first():
+        with writing_folder(folder / BEST, overwrite=True) as temporary:
+            save_file(weights, temporary / WEIGHTS)
 
 
 def load_best(folder: Path, module: nn.Module) -> bool:
-    """Put the best weights into `module`; False when no evaluation has saved any."""
-    path = folder / BEST / "weights.safetensors"
-    if path.is_file():
-        module.load_state_dict(load_file(path))
-    return path.is_file()
+    """Put the best weights into `module`; False when no evaluation has saved any. To be called on every rank."""
+    path = folder / BEST / WEIGHTS
+    found = ranks.from_first(path.is_file())
+    if found:
+        _fill(module, load_file(path))
+    return found
 
 
 def clear(folder: Path) -> None:
     """Delete the checkpoints of a run."""
-    for name in (LAST, BEST):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in [folder / BEST, *checkpoints(folder)]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _newest_whole(folder: Path) -> Path | None:
+    found = checkpoints(folder)
+    for path in found:
+        damage = _damage(path)
+        if not damage:
+            return path
+        say(f"warning: the checkpoint {path} is damaged ({damage}); trying the one before it")
+    if found:
+        raise UserError(f"every checkpoint in {folder} is damaged; delete {folder} to start again")
+    return None
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with a checkpoint, or nothing."""
+    try:
+        hashes = json.loads((path / HASHES).read_text())
+        return next((f"{name} has changed" for name, value in hashes.items() if sha256_file(path / name) != value), "")
+    except (OSError, ValueError, SafetensorError, AttributeError) as error:
+        return str(error)
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Whole tensors on the CPU; on other ranks than the first, nothing is kept of them."""
+    found = {}
+    for name, tensor in tensors.items():
+        full = ranks.whole(tensor.detach())
+        if ranks.is_first():
+            found[name] = full.cpu().contiguous()
+    return found
+
+
+def _fill(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    own = module.state_dict()
+    module.load_state_dict({name: ranks.part_like(value, own[name]) for name, value in weights.items()})
 
 
 def _random_states() -> dict[str, Tensor]:
-    states = {"random/cpu": torch.get_rng_state()}
+    states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states["random/cuda"] = torch.cuda.get_rng_state()
+        states["cuda"] = torch.cuda.get_rng_state()
     return states
 
 
 def _set_random_states(tensors: dict[str, Tensor]) -> None:
-    torch.set_rng_state(tensors.pop("random/cpu"))
-    cuda = tensors.pop("random/cuda", None)
-    if cuda is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(cuda)
+    own = f"random/{ranks.rank()}/"
+    if f"{own}cpu" not in tensors:  # there are more ranks than before, so that no run can be repeated to the bit
+        torch.manual_seed(torch.initial_seed() + ranks.rank())
+        return
+    torch.set_rng_state(tensors[f"{own}cpu"])
+    if f"{own}cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[f"{own}cuda"])

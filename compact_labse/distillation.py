@@ -148,6 +148,10 @@ class Distillation:
         """The weighted sum and the objectives by name."""
         return self.module(batch)
 
+    def sizes(self, batch: Batch) -> dict[str, int]:
+        """Pairs, and tokens of both sides."""
+        return {"pairs": len(batch.source_key_B), "tokens": len(batch.ids_K)}
+
     def evaluate(self) -> dict[str, float]:
         """Accuracy of finding the source among the held-out sources of its language, per language; "score" is the mean.
 

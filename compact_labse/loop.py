@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from compact_labse import ranks
 from compact_labse.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from compact_labse.errors import UserError
 from compact_labse.loop_config import FREE, LoopConfig
+from compact_labse.loop_context import ahead, check_sane, signals
 from compact_labse.optimizer import Optimizer
 from compact_labse.progress import say
-from compact_labse.runlog import RunLog
+from compact_labse.runlog import RunLog, no_log
 from compact_labse.stages import hash_of
 from compact_labse.writing import is_disk_full
 
@@ -29,6 +29,9 @@ __all__ = ["LoopConfig", "Task", "train"]
 
 PROBE_STEPS = 8
 PROBE_SHARE = 0.8  # the rest is for the optimizer, evaluations and checkpoints
+
+
+Autocast = Callable[[], AbstractContextManager[object]]
 
 
 class Task(Protocol):
@@ -46,7 +49,14 @@ class Task(Protocol):
         """The batch of that number: a pure function, called ahead of time in another thread."""
 
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum to minimise, and the unweighted objectives by name."""
+        """The weighted sum to minimise, and the unweighted objectives by name.
+
+        A task that computes its gradient in another way has `backward(batch, share, autocast)` instead, which adds
+        `share` of the gradient to the weights, encodes in `autocast()`, and gives "loss" and what else is worth a log.
+        """
+
+    def sizes(self, batch: Any) -> Mapping[str, int]:
+        """What a batch consists of, over all ranks, for the log's rates: `{"pairs": 1024, "tokens": 31000}`."""
 
     def evaluate(self) -> dict[str, float]:
         """Held-out metrics; "score" decides which weights are kept (larger is better). Empty if there is no data."""
@@ -58,7 +68,8 @@ def train(task: Task, config: LoopConfig, folder: Path, key: str = "", *, replac
     Checkpoints and logs go to `folder`. If it holds the checkpoint of an interrupted run with the same settings and
     the same `key` (what the data and the model depend on), training goes on from there and ends with the same weights
     as without the interruption. A checkpoint of other settings raises UserError, or is given up with `replace`. Ctrl-C
-    saves a checkpoint, then raises KeyboardInterrupt.
+    saves a checkpoint, then raises KeyboardInterrupt. A loss that is not finite or explodes is a UserError.
+    Several ranks (`ranks.together`) call this with the same arguments; the first one writes.
     """
     try:
         return _Run(task, config, Path(folder), key, replace).until_done()
@@ -78,6 +89,8 @@ class _Run:
         self.key = hash_of({"loop": free, "task": key})
         self.device = config.torch_device()
         task.module.to(self.device)
+        kind = self.device.type
+        self._autocast: Autocast = partial(torch.autocast, kind, torch.bfloat16) if config.bf16 else nullcontext
         found = load_checkpoint(folder, task.module, self.key, replace=replace)
         self.progress = found[0] if found else Progress()
         self.steps = config.steps or self.progress.extra.get("steps") or self._fitting_steps()
@@ -87,20 +100,26 @@ class _Run:
             self.optimizer.restore(found[1])
         sums = self.progress.extra.pop("sums", {})
         self._sums = {name: torch.tensor(value, device=self.device) for name, value in sums.items()}
+        self._sizes: dict[str, int] = {}
         self._loss: float | None = None
-        self._saved = self._started = time.monotonic()
+        self._saved = self._started = self._logged = time.monotonic()
         self._before, self._first = self.progress.seconds, self.progress.step
 
     def until_done(self) -> Progress:
         progress, config = self.progress, self.config
         if progress.finished and not (progress.finished == "time" and self._time_left()):
-            say(f"training: already finished at step {progress.step}")
+            _say(f"training: already finished at step {progress.step}")
             return self._with_best()
         progress.finished = ""
         if self._first:
-            say(f"training: going on from step {self._first} of {self.steps}")
-        log = RunLog(self.folder, self._first, self.steps, every_s=config.say_every_s, tensorboard=config.tensorboard)
-        with log, _signals() as stop, _ahead(self.task, self._first * config.accumulation) as batches:
+            _say(f"training: going on from step {self._first} of {self.steps}")
+        first = ranks.is_first()
+        log = (
+            RunLog(self.folder, self._first, self.steps, every_s=config.say_every_s, tensorboard=config.tensorboard)
+            if first
+            else no_log()
+        )
+        with log, signals() as stop, ahead(self.task.batch, self._first * config.accumulation) as batches:
             while not progress.finished:
                 self._step(batches, log)
                 self._after_step(log, stop)
@@ -108,24 +127,34 @@ class _Run:
 
     def _step(self, batches: Iterator[Any], log: RunLog) -> None:
         self.task.module.train()
+        used, loss = [], 0.0
         for _ in range(self.config.accumulation):
-            total, named = self._losses(next(batches))
-            (total / self.config.accumulation).backward()
-            for name, value in {"loss": total, **named}.items():
+            used.append(next(batches))
+            named = self._backward(used[-1], 1 / self.config.accumulation)
+            loss += float(named["loss"]) / self.config.accumulation
+            for name, value in named.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.detach() / self.config.accumulation
-        share, norm = self.optimizer.step(self.progress.step)
-        if not math.isfinite(norm):
-            raise UserError(f"the gradient is not finite at step {self.progress.step + 1}: lower the learning rates")
-        self.progress.step += 1
-        step = self.progress.step
+            for name, size in self.task.sizes(used[-1]).items():
+                self._sizes[name] = self._sizes.get(name, 0) + size
+        norm = self.optimizer.shorten()
+        step, extra = self.progress.step + 1, self.progress.extra
+        limits = {"worst": extra.get("worst", 0.0), "explosion": self.config.explosion}
+        extra["worst"] = check_sane(self.folder, step, loss, norm, **limits, batches=used)
+        share = self.optimizer.step(self.progress.step)
+        self.progress.step = step
         self.progress.seconds = self._before + time.monotonic() - self._started
         if step % self.config.log_every == 0 or step == self.steps:
             self._log(log, share, norm)
         log.advance(step, self._loss, self._pace(), self.progress.best_score)
 
-    def _losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            return self.task.losses(batch)
+    def _backward(self, batch: Any, share: float) -> dict[str, Tensor]:
+        if hasattr(self.task, "backward"):
+            found: dict[str, Tensor] = self.task.backward(batch, share, self._autocast)
+            return found
+        with self._autocast():
+            total, named = self.task.losses(batch)
+        (total * share).backward()
+        return {"loss": total.detach(), **named}
 
     def _log(self, log: RunLog, share: float, norm: float) -> None:
         # Counted from the last multiple, so that a resumed run logs what an uninterrupted one does.
@@ -133,31 +162,36 @@ class _Run:
         means = {name: float(value) / count for name, value in self._sums.items()}
         self._sums, self._loss = {}, means["loss"]
         rates = {"lr": share * self.config.optimizer.lr, "gradient_norm": norm, "seconds": self.progress.seconds}
+        now = time.monotonic()
+        rates |= {f"{name}_per_s": size / max(now - self._logged, 1e-9) for name, size in self._sizes.items()}
+        self._sizes, self._logged = {}, now
         log.write(self.progress.step, means | rates)
 
     def _after_step(self, log: RunLog, stop: threading.Event) -> None:
         progress, config = self.progress, self.config
+        due = time.monotonic() - self._saved >= 60 * config.checkpoint_minutes
+        late, due, stopped = ranks.any_of([not self._time_left(), due, stop.is_set()])
         if progress.step == self.steps:
             progress.finished = "steps"
-        elif not self._time_left():
+        elif late:
             progress.finished = "time"
         if progress.finished or (config.eval_every and progress.step % config.eval_every == 0):
             self._evaluate(log)
-        minutes = (time.monotonic() - self._saved) / 60
         often = config.checkpoint_every and progress.step % config.checkpoint_every == 0
-        if progress.finished or often or minutes >= config.checkpoint_minutes or stop.is_set():
+        if progress.finished or often or due or stopped:
             self._save()
-        if stop.is_set() and not progress.finished:
+        if stopped and not progress.finished:
             raise KeyboardInterrupt
 
     def _evaluate(self, log: RunLog) -> None:
         self.task.module.eval()
         with torch.no_grad():
-            metrics = self.task.evaluate()
+            metrics = ranks.from_first(self.task.evaluate())
         if not metrics:
             return
         progress, score = self.progress, metrics["score"]
         log.evaluated(progress.step, metrics)
+        self._logged = time.monotonic()
         if progress.best_score is None or score > progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
             progress.extra["worse"] = 0
@@ -174,7 +208,7 @@ class _Run:
 
     def _with_best(self) -> Progress:
         if self.progress.best_score is not None and load_best(self.folder, self.task.module):
-            say(f"training: keeping step {self.progress.best_step}, score {self.progress.best_score:.4f}")
+            _say(f"training: keeping step {self.progress.best_step}, score {self.progress.best_score:.4f}")
         return self.progress
 
     def _time_left(self) -> bool:
@@ -191,49 +225,16 @@ class _Run:
         for number in range(PROBE_STEPS + 1):
             if number == 1:  # the first one warms caches
                 started = time.monotonic()
-            self._losses(self.task.batch(number))[0].backward()
+            self._backward(self.task.batch(number), 1.0)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         pace = self.config.accumulation * (time.monotonic() - started) / PROBE_STEPS
         for parameter in self.task.module.parameters():
             parameter.grad = None
         torch.set_rng_state(random)
-        return max(1, int(PROBE_SHARE * 60 * self.config.max_minutes / pace))
+        return ranks.from_first(max(1, int(PROBE_SHARE * 60 * self.config.max_minutes / pace)))
 
 
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second Ctrl-C interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        say("stopping after this step; a checkpoint is being saved")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _ahead(task: Task, first: int) -> Iterator[Iterator[Any]]:
-    """The task's batches from number `first`, each prepared while the one before it is trained on."""
-    with ThreadPoolExecutor(1) as pool:
-
-        def batches() -> Iterator[Any]:
-            number, coming = first, pool.submit(task.batch, first)
-            while True:
-                ready = coming.result()
-                number += 1
-                coming = pool.submit(task.batch, number)
-                yield ready
-
-        yield batches()
+def _say(message: str) -> None:
+    if ranks.is_first():
+        say(message)

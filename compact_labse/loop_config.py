@@ -9,7 +9,7 @@ from compact_labse.errors import UserError
 from compact_labse.schedule import OptimizerConfig
 
 # Settings that change when a run stops or what it prints, not what it computes: a resumed run may change them.
-FREE = ("max_minutes", "checkpoint_minutes", "checkpoint_every", "log_every", "say_every_s", "tensorboard")
+FREE = ("max_minutes", "checkpoint_minutes", "checkpoint_every", "log_every", "say_every_s", "tensorboard", "explosion")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class LoopConfig:
         log_every: Steps between lines of the JSONL and TensorBoard logs.
         say_every_s: Seconds between lines on stderr where it is no terminal.
         tensorboard: Write TensorBoard events.
+        explosion: Stop when the loss is so many times the largest of the first 20 steps. 0: only when it is not finite.
     """
 
     steps: int | None = 10_000
@@ -45,6 +46,7 @@ class LoopConfig:
     log_every: int = 20
     say_every_s: float = 10.0
     tensorboard: bool = True
+    explosion: float = 10.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
@@ -56,8 +58,10 @@ class LoopConfig:
             raise UserError(f"loop.max_minutes must be positive, got {self.max_minutes}")
         if self.accumulation < 1 or self.log_every < 1:
             raise UserError("loop.accumulation and loop.log_every must be at least 1")
-        if min(self.eval_every, self.patience, self.checkpoint_every, self.checkpoint_minutes) < 0:
-            raise UserError("loop.eval_every, patience, checkpoint_every and checkpoint_minutes must not be negative")
+        if min(self.eval_every, self.patience, self.checkpoint_every, self.checkpoint_minutes, self.explosion) < 0:
+            raise UserError(
+                "loop.eval_every, patience, checkpoint_every, checkpoint_minutes and explosion must not be negative"
+            )
 
     def torch_device(self) -> Any:
         """The `torch.device` that `device` means here; UserError when it is not there."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from compact_labse import ranks
 from compact_labse.schedule import OptimizerConfig, rate
 
 
@@ -29,22 +30,30 @@ class Optimizer:
         ]
         self._names = {p: name for name, p in named.items()}
         self._groups = [{"params": ps, "lr": lr, "top": lr, "weight_decay": wd} for ps, lr, wd in groups if ps]
-        self.adam = torch.optim.AdamW(self._groups, betas=config.betas, fused=True)
+        self.adam = torch.optim.AdamW(self._groups, betas=config.betas, eps=config.eps, fused=True)
         self._buffers: dict[nn.Parameter, Tensor] = {}
+        self._touched: list[tuple[nn.Parameter, Tensor]] = []
 
-    def step(self, number: int) -> tuple[float, float]:
-        """Change the weights by their gradients at step `number`; gives the learning-rate share and gradient norm."""
-        touched = self._spread()
+    def shorten(self) -> float:
+        """Clip the gradient of all parameters together, on all ranks; gives its norm (2-norm) before that."""
+        self._touched = self._spread()
+        gradients = [p.grad for p in self._names if p.grad is not None]
+        norm = float(ranks.whole(torch.nn.utils.get_total_norm(gradients)))
+        if self.config.clip and norm > self.config.clip:
+            torch._foreach_mul_(gradients, self.config.clip / (norm + 1e-6))
+        return norm
+
+    def step(self, number: int) -> float:
+        """Change the weights by their shortened gradients at step `number`; gives the share of the learning rate."""
         share = rate(number, self.steps, self.config)
         for group in self.adam.param_groups:
             group["lr"] = group["top"] * share
-        norm = self._clip()
         self.adam.step()
-        for parameter, rows in touched:
+        for parameter, rows in self._touched:
             self._buffers[parameter].index_fill_(0, rows, 0.0)
         for parameter in self._names:
             parameter.grad = None
-        return share, norm
+        return share
 
     def _spread(self) -> list[tuple[nn.Parameter, Tensor]]:
         touched = []
@@ -61,13 +70,6 @@ class Optimizer:
             touched.append((parameter, rows))
         return touched
 
-    def _clip(self) -> float:
-        gradients = [p.grad for p in self._names if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if self.config.clip and norm > self.config.clip:
-            torch._foreach_mul_(gradients, self.config.clip / (norm + 1e-6))
-        return float(norm)
-
     def tensors(self) -> dict[str, Tensor]:
         """Adam's memory by parameter name, as a checkpoint stores it."""
         return {f"{key}/{name}": value for p, name in self._names.items() for key, value in self.adam.state[p].items()}
@@ -77,4 +79,5 @@ class Optimizer:
         by_name = {name: p for p, name in self._names.items()}
         for key, value in tensors.items():
             kind, name = key.split("/", 1)
-            self.adam.state[by_name[name]][kind] = value.to(by_name[name].device)
+            own = by_name[name]
+            self.adam.state[own][kind] = value.to(own.device) if value.ndim == 0 else ranks.part_like(value, own)

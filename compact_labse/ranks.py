@@ -131,7 +131,7 @@ def gather(own_BX: Tensor) -> Tensor:
     With the loss a mean over own rows against all columns, the sum over ranks of d loss / d row is the whole batch's
     gradient times the number of ranks, which is the factor by which DDP's and FSDP's averages divide it.
     """
-    return own_BX if world() == 1 else _Gather.apply(own_BX)  # type: ignore[no-any-return]
+    return own_BX if world() == 1 else _Gather.apply(own_BX)
 
 
 def gather_values(own_BX: Tensor) -> Tensor:

@@ -16,6 +16,11 @@ from compact_labse.progress import say
 LOG = "log.jsonl"
 
 
+def no_log() -> Any:
+    """The log of a rank that is not the first: takes everything, says and writes nothing."""
+    return _NoLog()
+
+
 class RunLog:
     """The log of one run; opened again after an interruption, it forgets what came after the checkpoint."""
 
@@ -66,6 +71,19 @@ class RunLog:
             self._bar.console.print(line)
         else:
             say(line)
+
+
+class _NoLog:
+    def __enter__(self) -> _NoLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def write(self, *given: Any) -> None:
+        """Nothing."""
+
+    advance = evaluated = write
 
 
 def _clock(seconds: float) -> str:

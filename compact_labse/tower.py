@@ -47,7 +47,8 @@ def shared(tower: Tower, engine: str, device: torch.device) -> nn.Module:
 
         for inner in _layers(tower.encoder.body):
             fully_shard(inner)
-        return fully_shard(tower)
+        fully_shard(tower)
+        return tower
     devices = [device] if device.type == "cuda" else None
     return DistributedDataParallel(tower, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
 

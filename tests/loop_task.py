@@ -50,6 +50,9 @@ class BagTask:
         loss = F.cross_entropy(self.module(batch[0]).float(), batch[1])
         return loss, {"choice": loss}
 
+    def sizes(self, batch: tuple[Tensor, Tensor]) -> dict[str, int]:
+        return {"texts": len(batch[1])}
+
     def evaluate(self) -> dict[str, float]:
         assert not self.module.training
         self.evaluated += 1

@@ -14,7 +14,9 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from safetensors.torch import load_file
 
+from compact_labse.checkpoint import checkpoints
 from compact_labse.errors import UserError
 from compact_labse.loop import LoopConfig, train
 from tests.loop_task import Bag, BagTask, config
@@ -29,7 +31,12 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def log_of(folder: Path) -> list[dict]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    timed = ("seconds", "texts_per_s")
+    return [{k: v for k, v in line.items() if k not in timed} for line in lines]
+
+
+def last(folder: Path) -> Path:
+    return checkpoints(folder)[0]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +47,9 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 
 def assert_same_result(one: Path, other: Path) -> None:
-    for name in ("last/weights.safetensors", "last/optimizer.safetensors", "best/weights.safetensors"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        assert (last(one) / name).read_bytes() == (last(other) / name).read_bytes(), name
+    assert (one / "best/weights.safetensors").read_bytes() == (other / "best/weights.safetensors").read_bytes()
     assert log_of(one) == log_of(other)
 
 
@@ -56,7 +64,7 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(uninterrupted, tmp_p
     folder = tmp_path / "killed"
     # Batch 65 belongs to step 33: the last checkpoint is that of step 28, the log is ahead of it.
     assert run(folder, "--kill-at", "65").returncode == -signal.SIGKILL
-    assert json.loads((folder / "last/progress.json").read_text())["step"] == 28
+    assert json.loads((last(folder) / "progress.json").read_text())["step"] == 28
     again = run(folder)
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip() == "56", "data goes on after the 28 steps of two batches"
@@ -68,7 +76,7 @@ def test_ctrl_c_saves_and_the_next_run_ends_the_same(uninterrupted, tmp_path):
     folder = tmp_path / "stopped"
     stopped = run(folder, "--interrupt-at", "50")
     assert "KeyboardInterrupt" in stopped.stderr
-    step = json.loads((folder / "last/progress.json").read_text())["step"]
+    step = json.loads((last(folder) / "progress.json").read_text())["step"]
     assert 20 < step < 30
     assert step % 7, "saved because of Ctrl-C, not because it was time"
     assert run(folder).returncode == 0
@@ -91,11 +99,25 @@ def test_other_settings_do_not_go_on_with_a_checkpoint_but_free_ones_do(uninterr
     train(BagTask(), config(log_every=3, checkpoint_minutes=1), uninterrupted)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+def test_a_torn_checkpoint_is_passed_over_for_the_one_before_it(uninterrupted, tmp_path, capsys):
+    folder = tmp_path / "torn"
+    assert run(folder, "--kill-at", "65").returncode == -signal.SIGKILL
+    assert [path.name for path in checkpoints(folder)] == ["step-000000028", "step-000000021"], "rotated"
+    path = last(folder) / "optimizer.safetensors"
+    damaged = bytearray(path.read_bytes())
+    damaged[-7] ^= 1  # one bit of a weight's memory: only the hash can tell
+    path.write_bytes(bytes(damaged))
+    train(BagTask(), config(), folder)
+    said = capsys.readouterr().err
+    assert "step-000000028 is damaged (optimizer.safetensors has changed); trying the one before it" in said
+    assert "going on from step 21 of 60" in said
+    assert_same_result(uninterrupted, folder)
+
+
+def test_when_every_checkpoint_is_damaged_the_user_hears_it(tmp_path):
     train(BagTask(), config(steps=3), tmp_path)
-    path = tmp_path / "last/weights.safetensors"
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(UserError, match="the checkpoint .*last is damaged"):
+    (last(tmp_path) / "hashes.json").unlink()
+    with pytest.raises(UserError, match="every checkpoint in .* is damaged; delete"):
         train(BagTask(), config(steps=3), tmp_path)
 
 
@@ -145,8 +167,23 @@ def test_a_gradient_that_is_not_finite_is_a_user_error(tmp_path):
             loss, named = super().losses(batch)
             return loss * float("inf"), named
 
-    with pytest.raises(UserError, match="not finite at step 1: lower the learning rates"):
+    with pytest.raises(UserError, match="loss is not finite at step 1: lower the learning rates"):
         train(Broken(), config(), tmp_path)
+    saved = load_file(tmp_path / "stopped-at-1/rank-0/batch-1.safetensors")
+    assert torch.equal(saved["0"], BagTask().batch(1)[0]), "the batch is there to be looked at"
+
+
+def test_an_exploding_loss_stops_and_changes_no_weight(tmp_path):
+    class Exploding(BagTask):
+        def losses(self, batch):
+            loss, named = super().losses(batch)
+            return loss * (1000 if len(self.asked) > 50 else 1), named
+
+    task = Exploding()
+    with pytest.raises(UserError, match=r"is 10 times the largest of the first 20 steps at step 2\d"):
+        train(task, config(checkpoint_every=1), tmp_path)
+    kept = load_file(last(tmp_path) / "weights.safetensors")
+    assert torch.equal(kept["table"], task.module.table)
 
 
 @pytest.mark.parametrize(
@@ -177,10 +214,10 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_checkpoint(tmp_path, mon
         pytest.skip("cannot mount a small tmpfs here")
     try:
         train(BagTask(), config(steps=3, eval_every=0), small / "run")
-        before = (small / "run/last/progress.json").read_bytes()
+        before = (last(small / "run") / "progress.json").read_bytes()
         (small / "filler").write_bytes(b"x" * (os.statvfs(small).f_bavail * os.statvfs(small).f_frsize))
         with pytest.raises(UserError, match="the disk is full"):
             train(BagTask(), config(steps=3, eval_every=0, seed=1), small / "other")
-        assert (small / "run/last/progress.json").read_bytes() == before
+        assert (last(small / "run") / "progress.json").read_bytes() == before
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -31,6 +31,7 @@ def run(sparse: bool, steps: int = 8) -> Tiny:
     for step in range(steps):
         for micro in range(2):
             model(torch.tensor([step, micro, 7, 7])).backward()
+        optimizer.shorten()
         optimizer.step(step)
     return model
 
@@ -79,3 +80,14 @@ def test_bounds_are_checked_in_the_users_words():
         OptimizerConfig(final=2)
     with pytest.raises(UserError, match="optimizer.decay is 'step'; known"):
         OptimizerConfig(decay="step")
+
+
+def test_polynomial_decay_is_tensorflows():
+    config = OptimizerConfig(decay="polynomial", warmup=10, final=0.0, power=1.0)
+    found = [rate(step, 100, config) for step in range(100)]
+    assert found[10] == pytest.approx(0.9), "counted from the first step"
+    assert found[4] == pytest.approx(0.9 * 5 / 11)
+    assert found[60] == pytest.approx(0.4)
+    assert found == sorted(found[:11]) + sorted(found[11:], reverse=True)
+    squared = OptimizerConfig(decay="polynomial", warmup=0, final=0.1, power=2.0)
+    assert rate(50, 100, squared) == pytest.approx(0.1 + 0.9 * 0.25)

@@ -1,0 +1,100 @@
+"""What surrounds the steps of training: signals that ask to stop, batches prepared ahead, batches worth a look."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from compact_labse import ranks
+from compact_labse.errors import UserError
+from compact_labse.folder import writing_folder
+from compact_labse.progress import say
+
+FIRST_STEPS = 20  # their losses are what later ones may not exceed by far
+
+
+@contextmanager
+def signals() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second Ctrl-C interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        if ranks.is_first():
+            say("stopping after this step; a checkpoint is being saved")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def ahead(make: Callable[[int], Any], first: int) -> Iterator[Iterator[Any]]:
+    """The batches that `make` gives for `first` and later numbers, each prepared while its predecessor is used."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def batches() -> Iterator[Any]:
+            number, coming = first, pool.submit(make, first)
+            while True:
+                ready = coming.result()
+                number += 1
+                coming = pool.submit(make, number)
+                yield ready
+
+        yield batches()
+
+
+def check_sane(
+    folder: Path, step: int, loss: float, norm: float, *, worst: float, explosion: float, batches: list[Any]
+) -> float:
+    """Stop training that has gone wrong, leaving its batches in `<folder>/stopped-at-N` for inspection.
+
+    UserError when the loss or the gradient's norm is not finite, or (with `explosion` above 0) the loss is `explosion`
+    times `worst`, the largest of the first steps; gives that largest.
+    """
+    finite = math.isfinite(loss) and math.isfinite(norm)
+    far = explosion > 0 and step > FIRST_STEPS and loss > explosion * worst
+    if finite and not far:
+        return max(worst, loss) if step <= FIRST_STEPS else worst
+    place = folder / f"stopped-at-{step}"
+    with writing_folder(place / f"rank-{ranks.rank()}", overwrite=True) as temporary:
+        for number, batch in enumerate(batches):
+            save_file(tensors_of(batch), temporary / f"batch-{number}.safetensors")
+    what = f"the loss ({loss:.4g}) is {explosion:g} times the largest of the first {FIRST_STEPS} steps"
+    if not finite:
+        what = f"the {'loss' if not math.isfinite(loss) else 'gradient'} is not finite"
+    raise UserError(
+        f"{what} at step {step}: lower the learning rates. The batch lies in {place}, and the last checkpoint before "
+        "it is whole"
+    )
+
+
+def tensors_of(batch: Any, name: str = "") -> dict[str, Tensor]:
+    """Every tensor in a (nested, named) tuple, list or dict, by its path."""
+    if isinstance(batch, Tensor):
+        return {name or "batch": batch.detach().cpu().contiguous().clone()}
+    if hasattr(batch, "_asdict"):
+        batch = batch._asdict()
+    elif isinstance(batch, list | tuple):
+        batch = dict(enumerate(batch))
+    found: dict[str, Tensor] = {}
+    for key, value in batch.items() if isinstance(batch, dict) else ():
+        found |= tensors_of(value, f"{name}.{key}" if name else str(key))
+    return found
