@@ -22,6 +22,7 @@ from compact_labse.errors import UserError, missing, with_hint
 COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("compact_labse.commands.data", "clean, deduplicate and decontaminate text for training"),
     "distill": ("compact_labse.commands.distill", "train a small student from a teacher and text"),
+    "trim": ("compact_labse.commands.trim", "keep only the vocabulary that some languages need"),
     "eval": ("compact_labse.commands.eval", "measure retrieval, similarity and agreement with a teacher"),
     "export": ("compact_labse.commands.export", "write a model for another runtime, through the parity gates"),
     "convert": ("compact_labse.commands.convert", "read checkpoints of TensorFlow, and write them"),
