@@ -27,21 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="append to this .jsonl; what it has is not measured again"
     )
+    parser.add_argument(
+        "--full", action="store_true",
+        help="also mining, search among all English, smaller vectors, batches and the picture: about twice the time",
+    )  # fmt: skip
+    parser.add_argument("--report", type=Path, metavar="DIR", help="also write report.html and report.md into DIR")
     parser.epilog = "example: compact-labse eval default minilm --data path/to/eval --tatoeba-set 36"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate every model on every data set and print tables, or records."""
+    """Evaluate every model on every data set and print tables, or records; 1 if a measure failed."""
     import json
     import sys
 
     from compact_labse.errors import UserError
     from compact_labse.measure.artifact import open_all
-    from compact_labse.measure.datasets import Parallel, find
+    from compact_labse.measure.datasets import find
     from compact_labse.measure.environment import usable_cores
-    from compact_labse.measure.report import print_report
+    from compact_labse.measure.report import print_report, write_report
     from compact_labse.measure.results import Results
-    from compact_labse.measure.runs import record_agreement, record_quality
+    from compact_labse.measure.suite import record_suite
     from compact_labse.measure.summary import summarise
 
     if args.threads is not None and args.threads < 1:
@@ -51,20 +56,18 @@ def run(args: argparse.Namespace) -> int:
     datasets = find(args.data, args.tatoeba_set)
     opened = open_all(args.models, threads=threads)
     teacher = open_all([args.teacher], threads=threads)[0] if args.teacher else None
-    records = []
-    for artifact, encoder in opened:
-        for dataset in datasets:
-            records.append(record_quality(results, artifact, encoder, dataset))
-            if teacher is not None and isinstance(dataset, Parallel):
-                records.append(record_agreement(results, (artifact, encoder), teacher, dataset))
+    records = record_suite(results, opened, datasets, teacher=teacher, full=args.full)
+    summary = summarise(records, [artifact.record() for artifact, _ in opened])
+    if args.report is not None:
+        write_report(summary, args.report)
     if args.json:
         for record in records:
             print(json.dumps(record, ensure_ascii=False))
     else:
-        print_report(summarise(records, [artifact.record() for artifact, _ in opened]), sys.stdout)
+        print_report(summary, sys.stdout)
         for line in worst_texts(records, datasets):
             print(line)
-    return 0
+    return 1 if any(record["kind"] == "failure" for record in records) else 0
 
 
 def worst_texts(records: Sequence[Record], datasets: Sequence[Dataset]) -> list[str]:
@@ -74,7 +77,7 @@ def worst_texts(records: Sequence[Record], datasets: Sequence[Dataset]) -> list[
 
     by_name = {dataset.name: dataset for dataset in datasets}
     lines = []
-    for record in records:
+    for record in (record for record in records if record["kind"] == "agreement"):
         languages = record["values"]["languages"]
         cosines = {code: row["worst_cosine"] for code, row in languages.items() if row.get("worst_cosine") is not None}
         if not cosines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from compact_labse.measure.quality import (
     agreement,
     means_over_sets,
     retrieval_accuracy,
-    sts_spearman,
+    sts_correlations,
     worst_languages,
 )
 from compact_labse.progress import track
@@ -26,6 +26,8 @@ _SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "agreement": {"en": ("en",)},
 }
 _DIGITS = 4
+RETRIEVAL = ("xx_en", "en_xx", "xx_en_f1", "en_xx_f1")
+CORRELATIONS = ("spearman", "pearson", "pearson_angular")
 
 
 class Encodes(Protocol):
@@ -35,8 +37,27 @@ class Encodes(Protocol):
         """Unit vectors [N, D] of N texts."""
 
 
+class Remembering:
+    """An encoder that encodes every text once and keeps its vector: all measures of a data set share them."""
+
+    def __init__(self, encoder: Encodes) -> None:
+        self.encoder = encoder
+        self._row_of: dict[str, int] = {}
+        self._parts: list[np.ndarray] = []
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors [N, D] of N texts; only those that are new are encoded."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._row_of]
+        if new:
+            self._row_of.update(zip(new, range(len(self._row_of), len(self._row_of) + len(new)), strict=True))
+            self._parts.append(self.encoder.encode(new))
+        if len(self._parts) > 1:
+            self._parts = [np.vstack(self._parts)]
+        return self._parts[0][[self._row_of[text] for text in texts]]
+
+
 def evaluate(encoder: Encodes, dataset: Dataset, *, trained: Iterable[str] | None = None) -> Values:
-    """Retrieval (percent, both directions) or STS (100 x Spearman) on one data set.
+    """Retrieval (percent, both directions) or STS (100 x correlations) on one data set.
 
     The values hold `languages`, `means` over the named sets that are complete, `headline` (the name of the largest of
     these), `worst` languages, and those `untrained` if the model's training languages are given.
@@ -46,25 +67,33 @@ def evaluate(encoder: Encodes, dataset: Dataset, *, trained: Iterable[str] | Non
     return _retrieval(encoder, dataset, trained)
 
 
-def _retrieval(encoder: Encodes, dataset: Parallel, trained: Iterable[str] | None) -> Values:
-    # English sides repeat between languages; each sentence is encoded once.
+def english_side(dataset: Parallel) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The different English sentences of a data set, and for each language the row of every pair's English."""
     english = list(dict.fromkeys(text for _, side in dataset.pairs.values() for text in side))
     row_of = {text: row for row, text in enumerate(english)}
+    return english, {code: np.array([row_of[text] for text in side]) for code, (_, side) in dataset.pairs.items()}
+
+
+def _retrieval(encoder: Encodes, dataset: Parallel, trained: Iterable[str] | None) -> Values:
+    # English sides repeat between languages; each sentence is encoded once.
+    english, rows = english_side(dataset)
     english_ND = encoder.encode(english)
-    languages = {}
-    for code, (texts, side) in track(dataset.pairs.items(), dataset.name, total=len(dataset.pairs)):
-        found = retrieval_accuracy(encoder.encode(texts), english_ND[[row_of[text] for text in side]])
-        languages[code] = {"xx_en": found.forward, "en_xx": found.backward, "pairs": found.pairs}
-    return _described(dataset.name, languages, ("xx_en", "en_xx"), trained)
+    languages: dict[str, dict[str, Any]] = {}
+    for code, (texts, _) in track(dataset.pairs.items(), dataset.name, total=len(dataset.pairs)):
+        found = retrieval_accuracy(encoder.encode(texts), english_ND[rows[code]])
+        figures = (found.forward, found.backward, found.forward_f1, found.backward_f1)
+        languages[code] = {**dict(zip(RETRIEVAL, figures, strict=True)), "pairs": found.pairs}
+    return described(dataset.name, languages, RETRIEVAL, trained)
 
 
 def _similarity(encoder: Encodes, dataset: Similarity, trained: Iterable[str] | None) -> Values:
-    languages = {}
+    languages: dict[str, dict[str, Any]] = {}
     for code, (first, second, scores) in track(dataset.pairs.items(), dataset.name, total=len(dataset.pairs)):
-        value = sts_spearman(encoder.encode(first), encoder.encode(second), scores)
+        found = sts_correlations(encoder.encode(first), encoder.encode(second), scores)
         # A constant encoder has no correlation; JSON has no NaN, and 0 is what it deserves.
-        languages[code] = {"spearman": value if np.isfinite(value) else 0.0, "pairs": len(scores)}
-    return _described(dataset.name, languages, ("spearman",), trained)
+        known = {name: value if np.isfinite(value) else 0.0 for name, value in found.items()}
+        languages[code] = {**known, "pairs": len(scores)}
+    return described(dataset.name, languages, CORRELATIONS, trained)
 
 
 def agreement_texts(dataset: Dataset, per_language: int) -> dict[str, list[str]]:
@@ -96,12 +125,16 @@ def compare_encoders(
     measures = ["top1_overlap", "top10_overlap"]
     if all(row["mean_cosine"] is not None for row in languages.values()):
         measures.insert(0, "mean_cosine")
-    return _described("agreement", languages, tuple(measures), None)
+    return described("agreement", languages, tuple(measures), None)
 
 
-def _described(
+def described(
     name: str, languages: dict[str, dict[str, Any]], measures: tuple[str, ...], trained: Iterable[str] | None
 ) -> Values:
+    """Figures per language with means over the complete sets of that data set, the worst and the untrained languages.
+
+    The first measure decides which languages are worst (lowest).
+    """
     sets = covered_sets(languages, _SETS.get(name, {}))
     if not any(len(members) == len(languages) for members in sets.values()):
         sets["all"] = tuple(languages)

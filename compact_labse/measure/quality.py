@@ -17,10 +17,12 @@ _CHUNK = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
-    """Percent of sentences whose nearest vector on the other side is their translation, in both directions."""
+    """Percent of sentences whose nearest vector on the other side is their translation, in both directions, and F1."""
 
     forward: float
     backward: float
+    forward_f1: float
+    backward_f1: float
     pairs: int
 
 
@@ -44,21 +46,26 @@ def nearest(x_ND: np.ndarray, y_MD: np.ndarray, k: int = 1, *, skip_self: bool =
 
     `skip_self` leaves row i out of the candidates of query i. Rows are handled 1,024 at a time.
     """
-    found_NK = np.empty((len(x_ND), k), dtype=np.int64)
+    return nearest_scored(x_ND, y_MD, k, skip_self=skip_self)[1]
+
+
+def nearest_scored(
+    x_ND: np.ndarray, y_MD: np.ndarray, k: int, *, skip_self: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Dot products and indices, both [N, K], as `nearest` finds them."""
+    scores_NK, found_NK = np.empty((len(x_ND), k), dtype=x_ND.dtype), np.empty((len(x_ND), k), dtype=np.int64)
     for start in range(0, len(x_ND), _CHUNK):
         scores_BM = x_ND[start : start + _CHUNK] @ y_MD.T
+        rows_B = np.arange(len(scores_BM))
         if skip_self:
-            rows = np.arange(len(scores_BM))
-            scores_BM[rows, start + rows] = -np.inf
-        found_NK[start : start + _CHUNK] = _top(scores_BM, k)
-    return found_NK
-
-
-def _top(scores_BM: np.ndarray, k: int) -> np.ndarray:
-    if k == 1:
-        return scores_BM.argmax(axis=1)[:, None]
-    # A stable full sort, because a partition breaks ties arbitrarily and overlaps must not depend on that.
-    return np.argsort(-scores_BM, axis=1, kind="stable")[:, :k]
+            scores_BM[rows_B, start + rows_B] = -np.inf
+        # The maximum, K times: for few neighbours far faster than sorting, and ties are decided as in a stable sort.
+        for rank in range(k):
+            best_B = scores_BM.argmax(axis=1)
+            found_NK[start : start + _CHUNK, rank] = best_B
+            scores_NK[start : start + _CHUNK, rank] = scores_BM[rows_B, best_B]
+            scores_BM[rows_B, best_B] = -np.inf
+    return scores_NK, found_NK
 
 
 def retrieval_accuracy(x_ND: np.ndarray, y_ND: np.ndarray) -> Retrieval:
@@ -71,9 +78,24 @@ def retrieval_accuracy(x_ND: np.ndarray, y_ND: np.ndarray) -> Retrieval:
     if x_ND.shape != y_ND.shape:
         raise UserError(f"retrieval needs one vector per side of each pair: got shapes {x_ND.shape} and {y_ND.shape}")
     own_N = np.arange(len(x_ND))
-    forward = float((nearest(x_ND, y_ND)[:, 0] == own_N).mean())
-    backward = float((nearest(y_ND, x_ND)[:, 0] == own_N).mean())
-    return Retrieval(forward=100 * forward, backward=100 * backward, pairs=len(x_ND))
+    forward_N, backward_N = nearest(x_ND, y_ND)[:, 0], nearest(y_ND, x_ND)[:, 0]
+    return Retrieval(
+        forward=100 * float((forward_N == own_N).mean()),
+        backward=100 * float((backward_N == own_N).mean()),
+        forward_f1=retrieval_f1(forward_N),
+        backward_f1=retrieval_f1(backward_N),
+        pairs=len(x_ND),
+    )
+
+
+def retrieval_f1(found_N: np.ndarray) -> float:
+    """F1 (percent) of finding row i for query i, every row a class of its own: MTEB's figure for Tatoeba.
+
+    Recall of a class is whether its query was right, precision one over how often its row was found at all.
+    """
+    times_N = np.bincount(found_N, minlength=len(found_N))
+    right_N = found_N == np.arange(len(found_N))
+    return 100 * float(np.where(right_N, 2 / (1 + times_N), 0).mean())
 
 
 def ranks(values_N: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -85,7 +107,12 @@ def ranks(values_N: Sequence[float] | np.ndarray) -> np.ndarray:
 
 def spearman(a_N: Sequence[float] | np.ndarray, b_N: Sequence[float] | np.ndarray) -> float:
     """Spearman's rank correlation with ties; nan when one side is constant, as its ranks say nothing."""
-    a, b = ranks(a_N), ranks(b_N)
+    return pearson(ranks(a_N), ranks(b_N))
+
+
+def pearson(a_N: Sequence[float] | np.ndarray, b_N: Sequence[float] | np.ndarray) -> float:
+    """Pearson's correlation; nan when one side is constant."""
+    a, b = np.asarray(a_N, dtype=np.float64), np.asarray(b_N, dtype=np.float64)
     if len(a) != len(b):
         raise UserError(f"a correlation needs as many values on both sides: got {len(a)} and {len(b)}")
     a, b = a - a.mean(), b - b.mean()
@@ -93,11 +120,18 @@ def spearman(a_N: Sequence[float] | np.ndarray, b_N: Sequence[float] | np.ndarra
     return float(a @ b) / scale if scale > 0 else float("nan")
 
 
-def sts_spearman(a_ND: np.ndarray, b_ND: np.ndarray, scores_N: Sequence[float] | np.ndarray) -> float:
-    """100 x Spearman between the cosines of sentence pairs (unit vectors) and human scores."""
+def sts_correlations(a_ND: np.ndarray, b_ND: np.ndarray, scores_N: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """100 x the correlations of sentence pairs (unit vectors) with human scores.
+
+    `spearman` is the same for cosines and angles, whose order is the same; `pearson` is of cosines and
+    `pearson_angular` of 1 - angle / pi, which tells apart what is nearly equal.
+    """
     _check("first sentences", a_ND)
     _check("second sentences", b_ND)
-    return 100 * spearman(np.einsum("nd,nd->n", a_ND, b_ND), scores_N)
+    cosine_N = np.einsum("nd,nd->n", a_ND, b_ND)
+    angular_N = 1 - np.arccos(np.clip(cosine_N, -1, 1)) / np.pi
+    found = {"spearman": spearman(cosine_N, scores_N), "pearson": pearson(cosine_N, scores_N)}
+    return {name: 100 * value for name, value in {**found, "pearson_angular": pearson(angular_N, scores_N)}.items()}
 
 
 def agreement(a_ND: np.ndarray, b_NE: np.ndarray) -> Agreement:

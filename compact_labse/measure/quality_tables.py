@@ -7,7 +7,16 @@ from typing import Any
 from compact_labse.measure.entries import ABSENT, Entry, Table, number
 from compact_labse.measure.summary import Row, Summary
 
-DIRECTIONS = {"xx_en": "xx→en", "en_xx": "en→xx", "spearman": "Spearman"}
+DIRECTIONS = {
+    "xx_en": "xx→en",
+    "en_xx": "en→xx",
+    "spearman": "Spearman",
+    "xx_en_f1": "F1 xx→en",
+    "en_xx_f1": "F1 en→xx",
+    "pearson": "Pearson",
+    "pearson_angular": "Pearson of angles",
+}
+MAIN = ("xx_en", "en_xx", "spearman")
 
 
 def quality_table(summary: Summary) -> Table | None:
@@ -68,12 +77,12 @@ def _agreement_entries(name: str, values: dict[str, Any]) -> list[Entry]:
 
 
 def quality_columns(summary: Summary) -> list[tuple[str, str, str]]:
-    """(data set, language set, measure) of every mean that some artifact has, in order of appearance."""
+    """(data set, language set, main measure) of every mean that some artifact has, in order of appearance."""
     found: dict[tuple[str, str, str], None] = {}
     for row in summary.rows:
         for dataset, values in row.quality.items():
             for name, means in values["means"].items():
-                found.update(dict.fromkeys((dataset, name, measure) for measure in means))
+                found.update(dict.fromkeys((dataset, name, measure) for measure in means if measure in MAIN))
     return sorted(found, key=lambda column: summary.datasets.index(column[0]))
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from compact_labse.encoder import Encoder
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.datasets import Dataset, digest
-from compact_labse.measure.evaluate import Values, agreement_texts, compare_encoders, evaluate
-from compact_labse.measure.latency import Cell
-from compact_labse.measure.processes import CellFailed, run_cell, schedule, texts_file
+from compact_labse.measure.evaluate import Encodes, Values, agreement_texts, compare_encoders, evaluate
 from compact_labse.measure.results import Record, Results, record, result_key
-from compact_labse.progress import track
 
 AGREEMENT_TEXTS = 200
+QUALITY_REVISION = 2  # 2: F1 beside accuracy, Pearson beside Spearman; older records stay valid and are measured again
 
 
-def record_quality(results: Results, artifact: Artifact, encoder: Encoder, dataset: Dataset) -> Record:
+def record_quality(results: Results, artifact: Artifact, encoder: Encodes, dataset: Dataset) -> Record:
     """Retrieval or STS of one encoder on one data set, unless the results have it."""
-    config = {"dataset": dataset.name, "digest": digest(dataset)}
+    config = {"dataset": dataset.name, "digest": digest(dataset), "revision": QUALITY_REVISION}
     model = artifact.record()
     found = results.find("quality", model, config)
     if found is None:
@@ -52,39 +47,6 @@ def _agreement(student: Encoder, teacher: Encoder, dataset: Dataset) -> Values:
     return compare_encoders(texts, student, {code: teacher.encode(sentences) for code, sentences in texts.items()})
 
 
-def record_speeds(
-    results: Results, artifacts: Sequence[Artifact], cells: Sequence[Cell], rounds: int, texts: Sequence[str]
-) -> None:
-    """Interleaved rounds over all artifacts and cells, each in a fresh process.
-
-    What the results have is skipped; a cell that failed once is not tried again in this run.
-    """
-    source = digest_texts(texts)
-    failed: set[tuple[str, str]] = set()
-    with texts_file(texts) as path:
-        steps = list(schedule(artifacts, cells, rounds))
-        for number, artifact, cell in track(steps, "measuring speed"):
-            config = {**cell.config(), "texts": source, "round": number}
-            known = results.find("speed", artifact.record(), config) is not None
-            if (
-                not known
-                and (artifact.label, cell.name) not in failed
-                and not _speed(results, artifact, cell, config, path)
-            ):
-                failed.add((artifact.label, cell.name))
-
-
-def _speed(results: Results, artifact: Artifact, cell: Cell, config: dict[str, Any], texts: Path) -> bool:
-    model = artifact.record()
-    try:
-        values = run_cell(artifact.spec, cell, texts)
-    except CellFailed as error:
-        record_failure(results, artifact, "speed", config, f"speed {cell.name}", str(error))
-        return False
-    results.add(record("speed", model, config, values))
-    return True
-
-
 def record_failure(
     results: Results, artifact: Artifact, kind: str, config: dict[str, Any], what: str, error: str
 ) -> Record:
@@ -92,8 +54,3 @@ def record_failure(
     model = artifact.record()
     values = {"error": error, "of": result_key(kind, model, config)}
     return results.add(record("failure", model, {"what": what}, values))
-
-
-def digest_texts(texts: Sequence[str]) -> str:
-    """16 hex digits over the texts that speed was measured on."""
-    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]

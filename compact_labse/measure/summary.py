@@ -16,6 +16,8 @@ from compact_labse.measure.noise import Comparison, compare, spread
 from compact_labse.measure.results import Record
 
 Values = dict[str, Any]
+# The costly kinds of quality; named here, because a report needs no numpy to show what `measures.py` found.
+MORE = ("mining", "search", "quantized", "truncated", "batches", "space")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class Row:
     baseline_bytes: int | None = None
     quality: dict[str, Values] = field(default_factory=dict)
     agreement: dict[str, Values] = field(default_factory=dict)
+    more: dict[str, dict[str, Values]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -160,6 +163,8 @@ def _row(model: Values, records: Sequence[Record], reference: dict[str, dict[int
     for found in records:
         if found["kind"] in ("quality", "agreement"):
             getattr(row, found["kind"])[found["config"]["dataset"]] = found["values"]
+        elif found["kind"] in MORE:
+            row.more.setdefault(found["kind"], {})[found["config"]["dataset"]] = found["values"]
     keys = {found["key"] for found in records if found["kind"] != "failure"}
     failed = [found for found in records if found["kind"] == "failure" and found["values"]["of"] not in keys]
     row.failures = list(dict.fromkeys(f"{found['config']['what']}: {found['values']['error']}" for found in failed))

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compact_labse.measure.detail_tables import (
+    batches_table,
+    quantized_table,
+    retrieval_table,
+    separation_table,
+    similarity_table,
+    truncated_table,
+    unseen_table,
+)
 from compact_labse.measure.entries import ABSENT, Entry, Table, number
 from compact_labse.measure.quality_tables import agreement_table, quality_table, weakest_table
 from compact_labse.measure.summary import Speed, Summary
@@ -12,8 +21,10 @@ _MB = 1e6
 
 
 def tables(summary: Summary) -> list[Table]:
-    """Speed, size, quality, weakest languages, agreement with the teacher; a table without figures is left out."""
-    makers = (speed_table, size_table, quality_table, weakest_table, agreement_table)
+    """Speed, size, quality and its details, agreement with the teacher; a table without figures is left out."""
+    languages = (weakest_table, unseen_table)
+    details = (retrieval_table, similarity_table, separation_table, quantized_table, truncated_table, batches_table)
+    makers = (speed_table, size_table, quality_table, *languages, agreement_table, *details)
     made = [make(summary) for make in makers]
     return [_without_empty_columns(table) for table in made if table is not None]
 

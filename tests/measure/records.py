@@ -65,3 +65,46 @@ def agrees(of: dict[str, Any], dataset: str = "pud") -> Record:
     values = {"measures": ["mean_cosine"], "languages": languages, "means": means, "headline": "all", "worst": ["de"]}
     config = {"dataset": dataset, "digest": "d", "teacher": "t"}
     return record("agreement", of, config, {**values, "untrained": [], "with": "teacher"})
+
+
+_MEASURED: dict[str, dict[str, float]] = {
+    "mining": {"f1": 81.0, "precision": 85.0, "recall": 78.0},
+    "search": {"recall_1": 84.0, "recall_5": 90.0, "recall_10": 95.0, "mrr": 88.0},
+    "quantized": {
+        "int8": 99.0,
+        "binary": 60.0,
+        "rescored": 93.0,
+        **{f"first_{name}": 80.0 for name in ("float32", "int8", "binary", "rescored")},
+    },
+    "truncated": {"dim_64": 90.0, "dim_32": 85.0, "dim_16": 60.0},
+    "batches": {
+        "batch_8": 0.999,
+        "batch_64": 0.998,
+        "padded_128": 0.997,
+        **{f"changed_{name}": 1.0 for name in ("batch_8", "batch_64", "padded_128")},
+    },
+    "space": {"separation": 99.0, "pair_cosine": 0.7, "other_cosine": 0.1},
+}
+
+
+def measured(of: dict[str, Any], kind: str, dataset: str = "pud") -> Record:
+    """A record of one of the costly measures, with a little picture for `space`."""
+    figures = _MEASURED[kind]
+    values: dict[str, Any] = {
+        "measures": list(figures),
+        "languages": {"de": dict(figures), "ko": {name: value - 5 for name, value in figures.items()}},
+        "means": {"all": dict(figures)},
+        "headline": "all",
+        "worst": ["ko", "de"],
+        "untrained": [],
+    }
+    if kind == "quantized":
+        values["bytes"] = {"float32": 256, "int8": 64, "binary": 8}
+    if kind == "batches":
+        values["lowest"] = {"batch_8": 0.999, "batch_64": 0.998, "padded_128": 0.997}
+    if kind == "space":
+        points = {"de": [[0, 10], [500, 20]], "ko": [[-900, 30], [10, 1000]], "en": [[0, 0], [400, 100]]}
+        counts = {"pairs": [0] * 30 + [2] * 10, "others": [4] * 10 + [0] * 30}
+        values |= {"histograms": {"de": counts, "ko": counts}, "shared_english": True}
+        values["picture"] = {"pca": points, "umap": None, "shown": 23.0}
+    return record(kind, of, {"dataset": dataset, "digest": "d"}, values)

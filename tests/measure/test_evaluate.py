@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from compact_labse.measure.datasets import Dataset, Parallel, Similarity
-from compact_labse.measure.evaluate import agreement_texts, compare_encoders, evaluate
+from compact_labse.measure.evaluate import (
+    CORRELATIONS,
+    RETRIEVAL,
+    Remembering,
+    agreement_texts,
+    compare_encoders,
+    evaluate,
+)
 from compact_labse.measure.languages import PUD_17, TATOEBA_SETS
 
 
@@ -31,7 +38,7 @@ def numbered(codes: tuple[str, ...], name: str = "tatoeba", count: int = 12) -> 
 
 def test_retrieval_per_language_means_worst_and_untrained():
     found = evaluate(Meaning(blind=("kat", "kor")), numbered(TATOEBA_SETS["36"]), trained=["de", "ko"])
-    assert found["languages"]["deu"] == {"xx_en": 100.0, "en_xx": 100.0, "pairs": 12}
+    assert found["languages"]["deu"] == dict.fromkeys(RETRIEVAL, 100.0) | {"pairs": 12}
     assert found["languages"]["kat"]["xx_en"] == 0
     assert found["means"]["36"]["xx_en"] == pytest.approx(100 * 34 / 36, abs=1e-3)
     assert found["means"]["29"]["xx_en"] == pytest.approx(100 * 28 / 29, abs=1e-3)
@@ -66,7 +73,7 @@ def test_similarity_of_known_order_and_of_a_constant_encoder():
     pairs: Dataset = Similarity(
         name="sts", pairs={"de": (["a 1", "a 2", "a 3"], ["b 1", "b 9", "b 8"], [5.0, 1.0, 1.0])}
     )
-    assert evaluate(Meaning(), pairs)["means"] == {"all": {"spearman": 100.0}}
+    assert evaluate(Meaning(), pairs)["means"] == {"all": dict.fromkeys(CORRELATIONS, 100.0)}
 
     class Constant:
         def encode(self, texts: list[str]) -> np.ndarray:
@@ -90,3 +97,14 @@ def test_agreement_names_language_and_text():
     wide = compare_encoders(texts, Meaning(dim=70), vectors)
     assert wide["measures"] == ["top1_overlap", "top10_overlap"]
     assert wide["languages"]["deu"]["mean_cosine"] is None
+
+
+def test_a_remembering_encoder_encodes_each_text_once_and_gives_the_same_vectors():
+    encoder = Meaning()
+    remembering = Remembering(encoder)
+    texts = ["en 3", "de 5", "en 3", "fr 1"]
+    assert np.array_equal(remembering.encode(texts), Meaning().encode(texts))
+    assert encoder.encoded == 3
+    again = ["fr 9", "de 5", "fr 1", "en 3"]
+    assert np.array_equal(remembering.encode(again), Meaning().encode(again))
+    assert encoder.encoded == 4

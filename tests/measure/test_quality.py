@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import pearsonr, rankdata, spearmanr
 
 from compact_labse.errors import UserError
 from compact_labse.measure import quality
@@ -12,10 +12,12 @@ from compact_labse.measure.quality import (
     agreement,
     means_over_sets,
     nearest,
+    pearson,
     ranks,
     retrieval_accuracy,
+    retrieval_f1,
     spearman,
-    sts_spearman,
+    sts_correlations,
     worst_languages,
 )
 
@@ -89,8 +91,42 @@ def test_spearman_of_a_constant_is_undefined_and_lengths_must_match():
 def test_sts_ranks_cosines():
     a, b = unit(60, 5, 5), unit(60, 5, 6)
     cosines = (a * b).sum(1)
-    assert sts_spearman(a, b, np.exp(3 * cosines)) == pytest.approx(100)
-    assert sts_spearman(a, b, -cosines) == pytest.approx(-100)
+    found = sts_correlations(a, b, np.exp(3 * cosines))
+    assert found["spearman"] == pytest.approx(100)
+    assert 80 < found["pearson"] < 100
+    assert sts_correlations(a, b, -cosines)["spearman"] == pytest.approx(-100)
+
+
+def test_sts_correlates_cosines_and_angles():
+    a, b = unit(60, 5, 5), unit(60, 5, 6)
+    scores = np.random.default_rng(1).integers(0, 6, 60)
+    angles = [1 - np.arccos(float(x @ y)) / np.pi for x, y in zip(a, b, strict=True)]
+    found = sts_correlations(a, b, scores)
+    assert found["pearson"] == pytest.approx(100 * pearsonr((a * b).sum(1), scores).statistic, abs=1e-4)
+    assert found["pearson_angular"] == pytest.approx(100 * pearsonr(angles, scores).statistic, abs=1e-4)
+    assert abs(found["pearson"] - found["pearson_angular"]) > 0.01
+
+
+def test_equal_vectors_have_an_angle_of_zero_though_float32_rounds_their_cosine_above_one():
+    a = unit(50, 300, 2)
+    assert np.isfinite(sts_correlations(np.vstack([a, a]), np.vstack([a, -a]), range(100))["pearson_angular"])
+
+
+def test_pearson_of_a_constant_is_undefined():
+    assert np.isnan(pearson([1, 1, 1], [1, 2, 3]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_f1_equals_the_definition_over_classes(seed: int):
+    found = np.random.default_rng(seed).integers(0, 30, 30)
+    found[:12] = np.arange(12)
+    f1 = []
+    for label in range(30):
+        hits = int(found[label] == label)
+        precision = hits / max(1, int((found == label).sum()))
+        f1.append(2 * precision * hits / (precision + hits) if hits else 0.0)
+    assert retrieval_f1(found) == pytest.approx(100 * np.mean(f1))
+    assert 5 < retrieval_f1(found) < 60
 
 
 def test_agreement_of_an_encoder_with_itself_and_with_a_rotation():

@@ -106,7 +106,7 @@ def test_a_terminal_gets_a_drawn_table(summary: Summary, monkeypatch: pytest.Mon
 def test_markdown_tables_have_as_many_cells_as_headers(summary: Summary):
     text = markdown(summary)
     blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1
     assert "## Speed" in text
@@ -156,7 +156,7 @@ def test_the_page_shows_plots_tables_heat_map_environment_and_commands(summary: 
     text = html(summary)
     assert text.count('<svg class="plot"') == 2
     assert text.count('class="point ') == 2 + 3  # the twin has no size
-    assert text.count('<table class="sortable">') == 5
+    assert text.count('<table class="sortable">') == 6
     assert text.count('class="heat"') == 2
     assert 'data-xx-en="58.0" data-en-xx="57.0"' in text
     assert 'class="unseen"' in text
