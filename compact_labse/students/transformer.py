@@ -1,9 +1,11 @@
 """BERT- and ELECTRA-shaped students: stock `transformers` models with mean pooling.
 
-Shapes: K tokens of a batch, B texts, R texts that run together, T tokens, D dimension.
+Shapes: K tokens of a batch, B texts, R texts that run together, T tokens, E width of the table, D dimension.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,17 +43,28 @@ class TransformerStudent(nn.Module):
         """Unit vectors `[B, D]`; every text has its special tokens, so none is empty."""
         groups = batches(lengths_of(offsets_B1).tolist(), TOKEN_BUDGET, max_batch=TOKEN_BUDGET)
         rows = [torch.from_numpy(group).to(ids_K.device) for group in groups]
-        pooled_BD = torch.cat([self.pooled(*padded(ids_K, offsets_B1, rows_R, self.pad_id)) for rows_R in rows])
-        return F.normalize(pooled_BD[torch.cat(rows).argsort()], dim=-1)
+        # Looked up for all groups at once: each look-up has a gradient as large as the table.
+        words_KE = self.model.get_input_embeddings()(ids_K)
+        place_K = torch.arange(len(ids_K), device=ids_K.device)
+        pooled = []
+        for rows_R in rows:
+            place_RT, mask_RT = padded(place_K, offsets_B1, rows_R, 0)
+            words_RTE = words_KE.index_select(0, place_RT.flatten()).unflatten(0, place_RT.shape)
+            pooled.append(self._mean(words_RTE, mask_RT))
+        return F.normalize(torch.cat(pooled)[torch.cat(rows).argsort()], dim=-1)
 
     def pooled(self, ids_RT: Tensor, mask_RT: Tensor) -> Tensor:
         """Mean of the last layer over the tokens that the mask names, `[R, D]`, not normalised."""
-        hidden_RTD = self.model(input_ids=ids_RT, attention_mask=mask_RT).last_hidden_state.float()
+        return self._mean(self.model.get_input_embeddings()(ids_RT), mask_RT)
+
+    def _mean(self, words_RTE: Tensor, mask_RT: Tensor) -> Tensor:
+        hidden_RTD = self.model(inputs_embeds=words_RTE, attention_mask=mask_RT).last_hidden_state.float()
         return (hidden_RTD * mask_RT[:, :, None]).sum(1) / mask_RT.sum(1, keepdim=True).clamp(min=1)
 
 
-def _model(config: StudentConfig, vocab_size: int, pad_id: int) -> PreTrainedModel:
-    shape = {
+def shape_of(config: StudentConfig, vocab_size: int, pad_id: int) -> dict[str, Any]:
+    """The shape as the settings of `BertConfig` and `ElectraConfig`."""
+    return {
         "vocab_size": vocab_size,
         "hidden_size": config.dim,
         "num_hidden_layers": config.layers,
@@ -62,6 +75,10 @@ def _model(config: StudentConfig, vocab_size: int, pad_id: int) -> PreTrainedMod
         "attention_probs_dropout_prob": config.dropout,
         "pad_token_id": pad_id,
     }
+
+
+def _model(config: StudentConfig, vocab_size: int, pad_id: int) -> PreTrainedModel:
+    shape = shape_of(config, vocab_size, pad_id)
     if config.kind == "electra":
         return ElectraModel(_plain(ElectraConfig(embedding_size=config.embedding, **shape)))
     return BertModel(_plain(BertConfig(**shape)), add_pooling_layer=False)
