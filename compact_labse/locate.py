@@ -120,9 +120,11 @@ def _file_of(folder: Path, file: str) -> Path:
 def _only_export(folder: Path) -> Path:
     found = _exports(folder)
     if not found:
+        inside = sorted(path.parent for path in folder.glob(f"*/{SAVED_MODEL}"))
+        hint = f" It holds SavedModels: give one of them, such as {inside[0]}." if inside else ""
         raise UserError(
             f"{folder} is not a model folder: no modules.json, no config.json, no weights and no .onnx or .tflite file "
-            f"in it."
+            f"in it.{hint}"
         )
     named = {path.name: path for path in found}
     return next((named[name] for name in (*ONNX_ORDER, *TFLITE_ORDER) if name in named), found[0])
