@@ -57,9 +57,9 @@ def _save_static(student: StaticStudent, tokenizer: Tokenizer, folder: Path) -> 
 
 
 def _save_transformer(student: TransformerStudent, tokenizer: Tokenizer, folder: Path) -> dict[str, str]:
-    with _no_bar():
+    with no_bar():
         student.model.save_pretrained(folder)
-    _save_tokenizer(tokenizer, student.config.max_tokens, folder)
+    save_tokenizer(tokenizer, student.config.max_tokens, folder)
     _write_json(
         folder / "sentence_bert_config.json", {"max_seq_length": student.config.max_tokens, "do_lower_case": False}
     )
@@ -70,7 +70,7 @@ def _save_transformer(student: TransformerStudent, tokenizer: Tokenizer, folder:
     return {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
 
 
-def _save_tokenizer(tokenizer: Tokenizer, max_tokens: int, folder: Path) -> None:
+def save_tokenizer(tokenizer: Tokenizer, max_tokens: int, folder: Path) -> None:
     """`tokenizer.json`, the settings that `AutoTokenizer` needs, and `vocab.txt` where it is a WordPiece."""
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     names = {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
@@ -84,7 +84,7 @@ def _save_tokenizer(tokenizer: Tokenizer, max_tokens: int, folder: Path) -> None
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
+def no_bar() -> Iterator[None]:
     """Without transformers' progress bar, which comes and goes in a moment for models of this size."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

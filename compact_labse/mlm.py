@@ -1,0 +1,239 @@
+"""Masked and translation language modelling as a task of the training loop (Conneau and Lample 2019, section 3).
+
+A batch holds translation pairs, `[CLS] one [SEP] other [SEP]` in either order, and single sentences, all without a code
+of their language. What is masked is drawn anew each time. Shapes: B rows of a batch, K tokens, M masked tokens, R rows
+that run together, T tokens of the longest of these, D hidden size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compact_labse.corpus.sampling import temperature_weights
+from compact_labse.distillation import corpus_groups
+from compact_labse.errors import UserError
+from compact_labse.gather import ALONE, CorpusConfig
+from compact_labse.masking import MaskingConfig, Pieces, mask
+from compact_labse.mlm_model import MaskedModel
+from compact_labse.pairs import Pairs
+from compact_labse.sampler import Sampler, grouped
+from compact_labse.shards import Ragged, joined
+from compact_labse.students.ragged import lengths_of, padded
+from compact_labse.tokens import batches
+
+TOKENS_AT_ONCE = 8192
+HELDOUT_ROWS = 2048  # the most that an evaluation looks at
+Rows = tuple[np.ndarray, np.ndarray]  # values end to end, and where each row starts and the last ends
+
+
+class MaskedBatch(NamedTuple):
+    """B rows: ids as seen `[K]`, starts `[B + 1]`, types `[K]`; places `[M]`, labels `[M]`; how many M are of pairs."""
+
+    ids_K: Tensor
+    offsets_B1: Tensor
+    types_K: Tensor
+    places_M: Tensor
+    labels_M: Tensor
+    of_pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What stands around texts: the ids of [CLS] and [SEP], and the longest row, these included."""
+
+    first: int
+    last: int
+    longest: int
+
+
+def framed(one: Rows, other: Rows | None, frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of `first one last`, or `first one last other last`: ids `[K]`, starts `[B + 1]`, types `[K]`.
+
+    The other text and its `last` are of type 1. Rows are as long as their texts; the caller cuts these.
+    """
+    one_B = np.diff(one[1])
+    other_B = np.zeros_like(one_B) if other is None else np.diff(other[1]) + 1
+    starts_B1 = np.concatenate([[0], np.cumsum(one_B + 2 + other_B)])
+    ids_K = np.full(starts_B1[-1], frame.last, np.int64)
+    ids_K[starts_B1[:-1]] = frame.first
+    _put(ids_K, one, starts_B1[:-1] + 1)
+    types_K = np.zeros_like(ids_K)
+    if other is not None:
+        begin_B = starts_B1[:-1] + one_B + 2
+        _put(ids_K, other, begin_B)
+        types_K = (np.arange(len(ids_K)) >= np.repeat(begin_B, np.diff(starts_B1))).astype(np.int64)
+    return ids_K, starts_B1, types_K
+
+
+def _put(ids_K: np.ndarray, rows: Rows, at_B: np.ndarray) -> None:
+    values, offsets = rows
+    ids_K[np.arange(len(values)) + np.repeat(at_B - offsets[:-1], np.diff(offsets))] = values
+
+
+class MaskedLM:
+    """What the training loop needs: batches as a function of their number, losses, held-out losses.
+
+    `use` gives it its model. `first` is the number of the first batch: a stage goes on where the one before it ended.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        tokens: Path,
+        *,
+        pieces: Pieces,
+        frame: Frame,
+        masking: MaskingConfig,
+        draws: Draws,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.pairs, self.pieces, self.frame, self.masking = pairs, pieces, frame, masking
+        self.draws, self.seed, self.device = draws, seed, device
+        self.model: Any = None
+        self.first = 0
+        self._sides = [Ragged(tokens, f"{side}_ids", "uint32") for side in ("source", "target")]
+
+    def use(self, model: MaskedModel) -> None:
+        """Train this model from now on."""
+        self.model = model.to(self.device)
+
+    @property
+    def module(self) -> nn.Module:
+        """The model."""
+        return self.model
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The name of its table of token vectors."""
+        return tuple(name for name, parameter in self.model.named_parameters() if parameter is self.model.table)
+
+    def batch(self, number: int) -> MaskedBatch:
+        """The batch of that number, on the device."""
+        number += self.first
+        random = np.random.default_rng([self.seed, 5, number])
+        rows_P, rows_S = self.draws.rows(number)
+        return self._batch(rows_P, rows_S, random.random(len(rows_S)) < self.draws.source_share, random)
+
+    def losses(self, batch: MaskedBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean over all masked tokens; the means over those of pairs ("tlm") and single sentences ("mlm")."""
+        loss_M = self.model.losses(self._hidden(batch), batch.labels_M)
+        parts = {"tlm": loss_M[: batch.of_pairs], "mlm": loss_M[batch.of_pairs :]}
+        return loss_M.mean(), {name: part.mean() for name, part in parts.items() if len(part)}
+
+    def sizes(self, batch: MaskedBatch) -> dict[str, int]:
+        """Rows and tokens of a batch."""
+        return {"rows": len(batch.offsets_B1) - 1, "tokens": len(batch.ids_K)}
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and accuracy on held-out text, single and in pairs, always masked alike; "score" is minus the loss."""
+        rows_N = np.asarray(self.pairs.heldout_rows)
+        if not len(rows_N):
+            return {}
+        rows_N = rows_N[:: -(-len(rows_N) // HELDOUT_ROWS)]
+        apart = self.pairs.language[rows_N] != _number_of(self.pairs, ALONE)
+        random, found = np.random.default_rng([self.seed, 6]), {}
+        none, count = rows_N[:0], len(rows_N)
+        given = {"mlm": (none, rows_N, np.arange(count) % 2 == 0), "tlm": (rows_N[apart], none, np.zeros(0, bool))}
+        for name, (rows_P, rows_S, source_S) in given.items():
+            if len(rows_P) + len(rows_S) and (name == "mlm" or self.draws.pairs is not None):
+                batch = self._batch(rows_P, rows_S, source_S, random)
+                hidden_MD = self._hidden(batch)
+                found[f"{name}_loss"] = float(self.model.losses(hidden_MD, batch.labels_M).mean())
+                right_M = self.model.guesses(hidden_MD) == batch.labels_M
+                found[f"{name}_accuracy"] = float(right_M.float().mean())
+        return {**found, "score": -float(np.mean([value for key, value in found.items() if key.endswith("loss")]))}
+
+    def _batch(
+        self, rows_P: np.ndarray, rows_S: np.ndarray, source_S: np.ndarray, random: np.random.Generator
+    ) -> MaskedBatch:
+        """Rows of pairs first, then single sentences, of which `source_S` tells the side."""
+        longest = (self.frame.longest - 3) // 2
+        turned_P = random.random(len(rows_P)) < 0.5
+        sides_P = self._taken(rows_P, turned_P, longest), self._taken(rows_P, ~turned_P, longest)
+        parts = [framed(sides_P[0], sides_P[1], self.frame)]
+        parts.append(framed(self._taken(rows_S, source_S, self.frame.longest - 2), None, self.frame))
+        ids_K, offsets_B1 = joined([(ids, offsets) for ids, offsets, _ in parts])
+        masked = mask(ids_K, offsets_B1, self.pieces, self.masking, random)
+        return MaskedBatch(
+            self._on_device(masked.ids_K),
+            self._on_device(offsets_B1),
+            self._on_device(np.concatenate([types for _, _, types in parts])),
+            self._on_device(masked.places_M),
+            self._on_device(masked.labels_M),
+            int(np.searchsorted(masked.places_M, len(parts[0][0]))),
+        )
+
+    def _taken(self, rows_B: np.ndarray, source_B: np.ndarray, longest: int) -> Rows:
+        """The source of some rows and the target of the others, in the order of the rows."""
+        source = self._sides[0].take(rows_B[source_B], longest)
+        target = self._sides[1].take(rows_B[~source_B], longest)
+        values, offsets = joined([source, target])
+        place_B = np.empty(len(rows_B), np.int64)
+        place_B[np.concatenate([np.flatnonzero(source_B), np.flatnonzero(~source_B)])] = np.arange(len(rows_B))
+        length_B = np.diff(offsets)[place_B]
+        new_B1 = np.concatenate([[0], np.cumsum(length_B)])
+        return values[np.arange(new_B1[-1]) + np.repeat(offsets[:-1][place_B] - new_B1[:-1], length_B)], new_B1
+
+    def _hidden(self, batch: MaskedBatch) -> Tensor:
+        """The last hidden states of the masked tokens `[M, D]`; rows of similar length run together."""
+        number_K = torch.full_like(batch.ids_K, -1)
+        number_K[batch.places_M] = torch.arange(len(batch.places_M), device=self.device)
+        hidden, order = [], []
+        for rows in batches(lengths_of(batch.offsets_B1).tolist(), TOKENS_AT_ONCE, max_batch=TOKENS_AT_ONCE):
+            rows_R = torch.from_numpy(rows).to(self.device)
+            ids_RT, mask_RT = padded(batch.ids_K, batch.offsets_B1, rows_R, self.model.pad_id)
+            types_RT, _ = padded(batch.types_K, batch.offsets_B1, rows_R, 0)
+            number_RT, _ = padded(number_K, batch.offsets_B1, rows_R, -1)
+            found_RT = number_RT >= 0
+            hidden.append(self.model.hidden(ids_RT, mask_RT, types_RT)[found_RT])
+            order.append(number_RT[found_RT])
+        return torch.cat(hidden)[torch.cat(order).argsort()]
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
+
+
+class Draws:
+    """Which rows make a batch: `tlm` of them pairs, the others single sentences, each drawn by temperature.
+
+    Sources (of one language as a rule) count as one more language beside those of the targets.
+    """
+
+    def __init__(
+        self, pairs: Pairs, files: list[str], config: CorpusConfig, *, batch: int, tlm: float, seed: int
+    ) -> None:
+        groups, shares = corpus_groups(pairs, files, config)
+        rows, shares_G = [pairs.train_rows[places] for places in groups], np.array(shares)
+        apart = [pairs.language[own[0]] != _number_of(pairs, ALONE) for own in rows]
+        count = round(tlm * batch) if any(apart) else 0
+        self.pairs = None
+        if count:
+            two = [own for own, yes in zip(rows, apart, strict=True) if yes]
+            self.pairs = Sampler(two, shares_G[apart], count, seed)
+        self.single = Sampler(rows, shares_G, batch - count, seed + 1) if batch > count else None
+        sizes = {str(k): len(own) for k, own in grouped(np.asarray(pairs.language[pairs.train_rows])).items()}
+        sizes["source"] = len(np.unique(pairs.unique[pairs.train_rows]))
+        self.source_share = temperature_weights(sizes, config.temperature)["source"]
+
+    def rows(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of pairs and of single sentences of the batch of that number."""
+        none = np.empty(0, np.int64)
+        return tuple(none if part is None else part.rows(number) for part in (self.pairs, self.single))  # type: ignore[return-value]
+
+
+def frame_of(empty: list[int], longest: int) -> Frame:
+    """The frame that a tokenizer puts around a text, from the ids of an empty one; UserError if it puts none."""
+    if len(empty) < 2:
+        raise UserError("the tokenizer puts no special tokens around a text, and a BERT needs [CLS] and [SEP]")
+    return Frame(first=empty[0], last=empty[-1], longest=longest)
+
+
+def _number_of(pairs: Pairs, language: str) -> int:
+    return pairs.languages.index(language) if language in pairs.languages else -1

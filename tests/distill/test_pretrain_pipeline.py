@@ -1,0 +1,149 @@
+"""Pretraining end to end on a made-up corpus: stacking, resuming, starting from a folder, the folder that comes out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("jsonargparse")
+
+import torch
+
+from compact_labse.cli import main
+from compact_labse.folder import read_lineage
+from compact_labse.mlm import MaskedLM
+from tests.tiny_pairs import sentences, write_corpus
+
+QUICK = {
+    "vocabulary.size": 150, "vocabulary.texts": 1000, "student.kind": "bert", "student.dim": 16, "student.layers": 4,
+    "student.heads": 2, "student.ffn": 24, "student.max_tokens": 40, "student.dropout": 0.1, "max_tokens": 40,
+    "batch": 16, "corpus.heldout": 10, "corpus.heldout_share": 0.2, "loop.steps": 6, "loop.eval_every": 0,
+    "loop.bf16": "false", "loop.device": "cpu", "loop.tensorboard": "false",
+}  # fmt: skip
+
+
+def words(folder, out="bert", **settings):
+    given = QUICK | {name.replace("__", "."): value for name, value in settings.items()}
+    return ["pretrain", "--data", str(folder / "corpus"), "--out", str(folder / out), *_assigned(given)]
+
+
+def _assigned(given):
+    return [f"{name}={value}" for name, value in given.items()]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_corpus(tmp_path / "corpus", 120)
+    return tmp_path
+
+
+def test_stacked_from_shallow_to_deep_and_read_by_its_peers(folder, capsys):
+    """The folder opens in transformers with its head, and as an encoder here."""
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    from compact_labse.torch_encoder import TorchEncoder
+
+    text = folder / "alone.txt"
+    text.write_text("".join(f"{' '.join(row)}\n" for row in sentences(60, seed=3)), encoding="utf-8")
+    assert main([*words(folder, stacking="[3,3]", vocabulary__kind="unigram"), "--texts", str(text)]) == 0
+    said = capsys.readouterr().err
+    assert "stage 1 of 3: 1 layers" in said
+    assert "stage 3 of 3: 4 layers" in said
+    out = folder / "bert"
+    model = AutoModelForMaskedLM.from_pretrained(out)
+    assert model.config.num_hidden_layers == 4
+    assert model.config.architectures == ["BertForMaskedLM"]
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    found = model(**tokenizer(f"the cat {tokenizer.mask_token} the house", return_tensors="pt"))
+    assert found.logits.shape[-1] == len(tokenizer) == model.config.vocab_size
+    last = dict(model.bert.state_dict())
+    assert not torch.equal(last["encoder.layer.0.output.dense.weight"], last["encoder.layer.2.output.dense.weight"])
+    assert TorchEncoder.open(out, pooling="mean", device="cpu").encode(["the cat"]).shape == (1, 16)
+    lineage = read_lineage(out)
+    assert lineage["command"] == "pretrain"
+    assert str(text) in lineage["inputs"]
+    logged = [json.loads(line) for line in (folder / "bert.work/training/log.jsonl").read_text().splitlines()]
+    assert {"mlm", "tlm"} <= set(logged[0])
+
+
+def test_the_second_stage_starts_as_two_copies_of_the_first(folder, monkeypatch):
+    from compact_labse import loop
+
+    seen = []
+
+    def watched(task, *given, **named):
+        seen.append({name: tensor.clone() for name, tensor in task.module.state_dict().items()})
+        progress = loop_train(task, *given, **named)
+        seen.append({name: tensor.clone() for name, tensor in task.module.state_dict().items()})
+        return progress
+
+    loop_train = loop.train
+    monkeypatch.setattr(loop, "train", watched)
+    assert main(words(folder, stacking="[2]")) == 0
+    shallow, deep = seen[1], seen[2]
+    copied = [name for name in shallow if "layer.0." in name or "layer.1." in name]
+    assert len(copied) > 20
+    for name in shallow:
+        assert torch.equal(deep[name], shallow[name]), name
+    for name in copied:
+        upper = name.replace("layer.1.", "layer.3.").replace("layer.0.", "layer.2.")
+        assert torch.equal(deep[upper], shallow[name]), upper
+
+
+@pytest.mark.parametrize("at", [4, 9])
+def test_an_interrupted_run_ends_with_the_same_weights(folder, monkeypatch, at):
+    """Interrupted in the shallow stage (batch 4), and in the deep one (batch 9 of 5 + 6)."""
+    again = {"stacking": "[5]", "loop__checkpoint_every": 2}
+    assert main(words(folder, "straight", **again)) == 0
+    batch = MaskedLM.batch
+
+    def broken(task, number):
+        if number + task.first == at:
+            raise KeyboardInterrupt
+        return batch(task, number)
+
+    monkeypatch.setattr(MaskedLM, "batch", broken)
+    assert main(words(folder, "broken", **again)) == 130
+    monkeypatch.setattr(MaskedLM, "batch", batch)
+    assert main(words(folder, "broken", **again)) == 0
+    one, other = ((folder / name / "model.safetensors").read_bytes() for name in ("straight", "broken"))
+    assert one == other
+
+
+def test_it_goes_on_from_a_folder_and_keeps_its_tokenizer(folder, tiny):
+    source = tiny("xlmr")
+    given = [*words(folder)[:5], f"model={source}", "batch=8", "loop.steps=2", "loop.bf16=false", "max_tokens=30"]
+    assert main([*given, "loop.tensorboard=false"]) == 0
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(folder / "bert")
+    assert model.config.model_type == "xlm-roberta"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (folder / "bert" / name).read_bytes() == (source / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["student.layers=6", "stacking=[1,1]"], "must be a multiple of 4"),
+        (["stacking=[0]"], "at least 1 each"),
+        (["student.kind=static"], "a new model is a transformer"),
+        (["max_tokens=64"], "max_tokens is 64, but student.max_tokens"),
+        (["model=none"], "which is no folder"),
+        (["vocabulary.kind=teacher"], "vocabulary.kind is 'teacher'"),
+        (["masking.share=2"], "masking.share is a share"),
+    ],
+)
+def test_mistakes_are_one_sentence(folder, capsys, change, message):
+    assert main([*words(folder), *change]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_shows_an_example(capsys):
+    assert main(["pretrain", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "compact-labse pretrain --data pairs/ --texts" in said
+    assert "--masking.whole_words" in said
