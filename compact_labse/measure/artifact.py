@@ -12,6 +12,7 @@ from typing import Any
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, read_lineage, sha256_file
+from compact_labse.measure.origins import dtype_of, made_from
 
 _RUNTIMES = {".onnx": "onnxruntime", ".ort": "onnxruntime", ".tflite": "litert"}
 _FORMAT_FOLDERS = ("onnx", "tflite")
@@ -37,10 +38,13 @@ class Artifact:
     artifact_bytes: int
     tokenizer_bytes: int
     trained: tuple[str, ...] | None = None
+    dtype: str = "fp32"
+    made_from: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
-        return asdict(self) | {"trained": None if self.trained is None else list(self.trained)}
+        trained = None if self.trained is None else list(self.trained)
+        return asdict(self) | {"trained": trained, "made_from": list(self.made_from)}
 
 
 def open_all(specs: Sequence[str], *, threads: int | None = None) -> list[tuple[Artifact, Encoder]]:
@@ -78,6 +82,8 @@ def describe(encoder: Encoder, *, spec: str, label: str) -> Artifact:
         artifact_bytes=_artifact_bytes(source),
         tokenizer_bytes=tokenizer.stat().st_size if tokenizer else 0,
         trained=trained_languages(source),
+        dtype=dtype_of(str(source or spec)),
+        made_from=made_from(source),
     )
 
 
