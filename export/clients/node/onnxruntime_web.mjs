@@ -5,6 +5,10 @@ import * as ort from "onnxruntime-web";
 import { Tokenizer } from "@huggingface/tokenizers";
 
 const [folder, name, file] = process.argv.slice(2);
+if (!name) {
+  console.error("usage: node onnxruntime_web.mjs FOLDER NAME [EXPECTED]");
+  process.exit(2);
+}
 const json = (path) => JSON.parse(readFileSync(path, "utf-8"));
 
 ort.env.wasm.numThreads = 1;

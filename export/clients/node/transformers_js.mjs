@@ -5,6 +5,10 @@ import { basename, dirname, resolve } from "node:path";
 import { env, pipeline } from "@huggingface/transformers";
 
 const [folder, dtype, file] = process.argv.slice(2);
+if (!dtype) {
+  console.error("usage: node transformers_js.mjs FOLDER DTYPE [EXPECTED]");
+  process.exit(2);
+}
 const json = (path) => JSON.parse(readFileSync(path, "utf-8"));
 
 env.allowRemoteModels = false;

@@ -28,6 +28,8 @@ class Embedder:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     folder, artifact = Path(sys.argv[1]), Path(sys.argv[2])
     expected = json.loads(Path(*sys.argv[3:] or [folder / artifact.parent / "expected.json"]).read_text("utf-8"))
     rows = [row for row in expected["texts"] if row["text"]]

@@ -6,6 +6,10 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const [folder, dtype, expected] = process.argv.slice(2);
+if (!expected) {
+  console.error("usage: node run.mjs FOLDER DTYPE EXPECTED");
+  process.exit(2);
+}
 const modules = join(dirname(fileURLToPath(import.meta.resolve("playwright-core"))), "..");
 const places = {
   "/index.html": join(dirname(fileURLToPath(import.meta.url)), "index.html"),
