@@ -46,7 +46,7 @@ def save_checkpoint(
 
     To be called on every rank; only the newest `KEPT` remain.
     """
-    weights, memory = _whole(module.state_dict()), _whole(optimizer)
+    weights, memory = whole_weights(module), _whole(optimizer)
     random = ranks.from_all(_random_states())
     if not ranks.is_first():
         return
@@ -98,7 +98,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def save_best(folder: Path, module: nn.Module) -> None:
     """Replace `<folder>/best` by the present weights. To be called on every rank."""
-    weights = _whole(module.state_dict())
+    weights = whole_weights(module)
     if ranks.is_first():
         with writing_folder(folder / BEST, overwrite=True) as temporary:
             save_file(weights, temporary / WEIGHTS)
@@ -117,6 +117,11 @@ def clear(folder: Path) -> None:
     """Delete the checkpoints of a run."""
     for path in [folder / BEST, *checkpoints(folder)]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def whole_weights(module: nn.Module) -> dict[str, Tensor]:
+    """A module's state on the CPU, whole, on the first rank; empty on the others, which must call this too."""
+    return _whole(module.state_dict())
 
 
 def _newest_whole(folder: Path) -> Path | None:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("compact_labse.commands.data", "clean, deduplicate and decontaminate text for training"),
     "pretrain": ("compact_labse.commands.pretrain", "guess masked tokens of text and translations: MLM and TLM"),
     "train": ("compact_labse.commands.train", "train a teacher on sentence pairs, across processes and accelerators"),
+    "train": ("compact_labse.commands.train", "train a teacher on sentence pairs, across processes and accelerators"),
     "distill": ("compact_labse.commands.distill", "train a small student from a teacher and text"),
     "trim": ("compact_labse.commands.trim", "keep only the vocabulary that some languages need"),
     "eval": ("compact_labse.commands.eval", "measure retrieval, similarity and agreement with a teacher"),

@@ -18,6 +18,7 @@ from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash
 from compact_labse.gather import CorpusConfig
+from compact_labse.locate import locate
 from compact_labse.neighbours import nearest_others
 from compact_labse.pairs import Pairs
 from compact_labse.progress import say, track
@@ -42,7 +43,7 @@ def draws(
     """The batches that `config` asks for, with companions found by the student in `start` and stored in `folder`."""
     if not config.companions:
         return corpus_sampler(pairs, files, config, batch, seed)
-    near_SK = prepare_companions(load(start), model_hash(Path(start)), pairs, pairs_key, folder)
+    near_SK = prepare_companions(load(start), model_hash(locate(start)), pairs, pairs_key, folder)
     weight_N = np.zeros(len(pairs.train_rows))
     for places, share in zip(*corpus_groups(pairs, files, config), strict=True):
         weight_N[places] = share / len(places)

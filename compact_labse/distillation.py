@@ -16,6 +16,7 @@ from compact_labse import losses
 from compact_labse.corpus.sampling import temperature_weights
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
+from compact_labse.heldout import Side, retrieval
 from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import Pairs
 from compact_labse.sampler import Sampler, grouped
@@ -153,23 +154,11 @@ class Distillation:
         return {"pairs": len(batch.source_key_B), "tokens": len(batch.ids_K)}
 
     def evaluate(self) -> dict[str, float]:
-        """Accuracy of finding the source among the held-out sources of its language, per language; "score" is the mean.
+        """Held-out retrieval per language; see `heldout.retrieval`."""
+        return retrieval(self.pairs, self._encode)
 
-        Empty when nothing was held out.
-        """
-        rows_N = np.asarray(self.pairs.heldout_rows)
-        languages = grouped(self.pairs.language[rows_N]) if len(rows_N) else {}
-        found = {
-            self.pairs.languages[k]: self._accuracy(rows_N[rows]) for k, rows in languages.items() if len(rows) > 1
-        }
-        return {**found, "score": float(np.mean(list(found.values())))} if found else {}
-
-    def _accuracy(self, rows_N: np.ndarray) -> float:
-        source_ND, target_ND = (self._encode(store, rows_N) for store in (self._source, self._target))
-        nearest_N = (target_ND @ source_ND.T).argmax(1).cpu().numpy()
-        return float((nearest_N == np.arange(len(rows_N))).mean())
-
-    def _encode(self, store: Ragged, rows_N: np.ndarray) -> Tensor:
+    def _encode(self, side: Side, rows_N: np.ndarray) -> Tensor:
+        store = self._source if side == "source" else self._target
         parts = np.split(rows_N, range(EVALUATION_TEXTS, len(rows_N), EVALUATION_TEXTS))
         return torch.cat([self.student(*self._tensors(*store.take(rows))) for rows in parts])
 

@@ -48,13 +48,6 @@ class Task(Protocol):
     def batch(self, number: int) -> Any:
         """The batch of that number: a pure function, called ahead of time in another thread."""
 
-    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum to minimise, and the unweighted objectives by name.
-
-        A task that computes its gradient in another way has `backward(batch, share, autocast)` instead, which adds
-        `share` of the gradient to the weights, encodes in `autocast()`, and gives "loss" and what else is worth a log.
-        """
-
     def sizes(self, batch: Any) -> Mapping[str, int]:
         """What a batch consists of, over all ranks, for the log's rates: `{"pairs": 1024, "tokens": 31000}`."""
 
@@ -62,7 +55,23 @@ class Task(Protocol):
         """Held-out metrics; "score" decides which weights are kept (larger is better). Empty if there is no data."""
 
 
-def train(task: Task, config: LoopConfig, folder: Path, key: str = "", *, replace: bool = False) -> Progress:
+class SummingTask(Task, Protocol):
+    """A task whose batch fits in memory: the loop takes the gradient."""
+
+    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum to minimise, and the unweighted objectives by name."""
+
+
+class SteppingTask(Task, Protocol):
+    """A task that takes the gradient itself."""
+
+    def backward(self, batch: Any, share: float, autocast: Autocast) -> dict[str, Tensor]:
+        """Add `share` of the gradient to the weights, encoding in `autocast()`; gives "loss" and what else to log."""
+
+
+def train(
+    task: SummingTask | SteppingTask, config: LoopConfig, folder: Path, key: str = "", *, replace: bool = False
+) -> Progress:
     """Train `task.module` until the steps are done, the time is up or patience ends; leaves the best weights in it.
 
     Checkpoints and logs go to `folder`. If it holds the checkpoint of an interrupted run with the same settings and
@@ -83,7 +92,9 @@ def train(task: Task, config: LoopConfig, folder: Path, key: str = "", *, replac
 
 
 class _Run:
-    def __init__(self, task: Task, config: LoopConfig, folder: Path, key: str, replace: bool) -> None:
+    def __init__(
+        self, task: SummingTask | SteppingTask, config: LoopConfig, folder: Path, key: str, replace: bool
+    ) -> None:
         self.task, self.config, self.folder = task, config, folder
         free = {name: value for name, value in asdict(config).items() if name not in FREE}
         self.key = hash_of({"loop": free, "task": key})
@@ -149,8 +160,7 @@ class _Run:
 
     def _backward(self, batch: Any, share: float) -> dict[str, Tensor]:
         if hasattr(self.task, "backward"):
-            found: dict[str, Tensor] = self.task.backward(batch, share, self._autocast)
-            return found
+            return self.task.backward(batch, share, self._autocast)
         with self._autocast():
             total, named = self.task.losses(batch)
         (total * share).backward()

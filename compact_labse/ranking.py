@@ -21,17 +21,22 @@ class Ranked(NamedTuple):
     accuracy: Tensor
 
 
-def gathered_ranking(vectors_BSD: Tensor, keys_BA2: Tensor, *, scale: Tensor | float, margin: float) -> Ranked:
+def gathered_ranking(
+    vectors_BSD: Tensor, keys_BA2: Tensor, *, scale: Tensor | float, margin: float, gathered: bool = True
+) -> Ranked:
     """Rank own sources among everyone's targets and hard negatives, and own targets among everyone's sources.
 
     `keys_BA2` are integer keys of the source and the target text of the pair that each answer comes from; answers
     that share either with a row's own pair are no negatives of it. Vectors are unit-norm, and best in float32: in
     bfloat16 a cosine's rounding times a scale of 100 is as large as the margin. Every rank must have equally many pairs
-    (`ranks.check_same`). The mean over ranks of this loss is the loss of the whole batch in one process.
+    (`ranks.check_same`). The mean over ranks of this loss is the loss of the whole batch in one process. Without
+    `gathered`, "everyone" is the own rank alone, as in code that has no gather.
     """
-    pairs = len(keys_BA2)
-    everyone_GSD, keys_GA2 = ranks.gather(vectors_BSD), ranks.gather_values(keys_BA2)
-    true_B = torch.arange(pairs, device=vectors_BSD.device) + ranks.rank() * pairs
+    true_B = torch.arange(len(keys_BA2), device=vectors_BSD.device)
+    everyone_GSD, keys_GA2 = vectors_BSD, keys_BA2
+    if gathered:
+        everyone_GSD, keys_GA2 = ranks.gather(vectors_BSD), ranks.gather_values(keys_BA2)
+        true_B += ranks.rank() * len(keys_BA2)
     columns_ND = everyone_GSD[:, 1:].transpose(0, 1).flatten(0, 1)
     same_BN = _same(keys_BA2[:, 0], keys_GA2.transpose(0, 1).flatten(0, 1))
     same_BG = same_BN[:, : len(keys_GA2)]

@@ -77,7 +77,7 @@ def read_modules(folder: Path) -> tuple[SentenceModel, Path]:
 
     UserError naming the file if a module is unknown or out of order, or if dimensions of neighbours differ.
     """
-    (kind, body_folder), *rest = _entries(folder)
+    (kind, body_folder), *rest = module_entries(folder)
     if kind not in BODIES:
         raise UserError(f"{folder / 'modules.json'}: starts with {kind!r}, expected one of {', '.join(BODIES)}.")
     body = BODIES[kind](body_folder)
@@ -105,7 +105,7 @@ def _full(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _entries(folder: Path) -> list[tuple[str, Path]]:
+def module_entries(folder: Path) -> list[tuple[str, Path]]:
     """Class name and folder of each module; class paths differ between versions, their last word does not."""
     file = folder / "modules.json"
     try:

@@ -7,15 +7,29 @@ Every arrow of pairs -> vocabulary -> start -> tokens -> training -> model folde
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from compact_labse.configuration import as_yaml
+from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.errors import UserError
+from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
 from compact_labse.loop_config import LoopConfig
+from compact_labse.progress import say
+from compact_labse.stages import alone_in, hash_of, stage
 from compact_labse.students import StudentConfig
 from compact_labse.vocabulary import VocabularyConfig
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from compact_labse.pairs import Pairs
+
+# Settings that do not change what is trained; `loop` has its own list of those.
+UNDECISIVE = ("out", "work", "overwrite", "loop", "chunk", "engine", "timeout_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +51,8 @@ class TrainConfig:
         hard_negatives: Translations of sentences near to the pair's own that are added as wrong answers, per pair.
         miner: Encoder that finds those neighbours; by default the one that ships.
         max_tokens: Longest text in training, special tokens included; longer ones are cut.
+        local: Tell sentences apart only within so many pairs, as training without a gather does, to compare with it.
+            0: within all of `batch`.
         chunk: Texts that each rank encodes at a time. Memory grows with it and not with `batch`; the gradient is the
             whole batch's. 0 encodes all at once, which saves one forward pass.
         engine: How several ranks share the work: "ddp" (each holds the model), or "fsdp" (each holds a part of it).
@@ -58,6 +74,7 @@ class TrainConfig:
     hard_negatives: int = 0
     miner: str = "default"
     max_tokens: int = 32
+    local: int = 0
     chunk: int = 256
     engine: Literal["ddp", "fsdp"] = "ddp"
     timeout_s: float = 600.0
@@ -76,6 +93,8 @@ class TrainConfig:
             raise UserError(f"scale must be positive and margin in [0, 2), got {self.scale} and {self.margin}")
         if min(self.hard_negatives, self.chunk) < 0:
             raise UserError(f"hard_negatives and chunk must not be negative, got {self.hard_negatives}, {self.chunk}")
+        if self.local < 0 or (self.local and self.batch % self.local):
+            raise UserError(f"local must divide batch, got {self.local} for a batch of {self.batch}")
         if self.max_tokens < 4 or self.timeout_s <= 0:
             raise UserError(f"max_tokens must be at least 4 and timeout_s positive, got {self.max_tokens}")
         if self.engine not in ("ddp", "fsdp"):
@@ -94,5 +113,126 @@ class TrainConfig:
 
 
 def run(cfg: TrainConfig) -> Path:
-    """Train the teacher that `cfg` describes and return its folder; stages that are there already are reused."""
-    raise NotImplementedError
+    """Train the teacher that `cfg` describes and return its folder; stages that are there already are reused.
+
+    Started by `torchrun`, every rank calls this: the first prepares the data and writes, the others wait for it.
+    """
+    if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
+        raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
+    # Here and not above: the command line reads TrainConfig before anything needs torch.
+    from compact_labse import ranks
+
+    with ranks.together(cfg.loop.torch_device(), cfg.timeout_s):
+        if cfg.batch % ranks.world() or (cfg.local and cfg.batch // ranks.world() % cfg.local):
+            raise UserError(f"batch {cfg.batch} (and `local`) must divide evenly among {ranks.world()} ranks")
+        with alone_in(cfg.work_folder) if ranks.is_first() else nullcontext():
+            return _train(cfg)
+
+
+def _train(cfg: TrainConfig) -> Path:
+    import torch
+
+    from compact_labse import ranks
+    from compact_labse.checkpoint import whole_weights
+    from compact_labse.companions import draws
+    from compact_labse.loop import train
+    from compact_labse.pair_training import PairTraining
+    from compact_labse.sentence_model import read_modules
+    from compact_labse.students.retrained import save_like
+    from compact_labse.tower import Tower, shared
+
+    out, work, seed = Path(cfg.out), cfg.work_folder, cfg.loop.seed
+    files = [source.name for source in find_sources(cfg.data, None, PAIR_KINDS)]
+    pairs, pairs_key, start, tokens = ranks.after_first(lambda: _prepare(cfg))
+    corpus = replace(cfg.corpus, companions=cfg.hard_negatives)
+    drawn = cfg.batch * (1 + cfg.hard_negatives)
+    sampler = ranks.after_first(
+        lambda: draws(pairs, pairs_key, files, corpus, drawn, seed, cfg.miner, work / "neighbours")
+    )
+    device = cfg.loop.torch_device()
+    torch.manual_seed(seed + ranks.rank())  # each rank drops other activations
+    tower = Tower(read_modules(start)[0], cfg.scale, learn_scale=cfg.learn_scale).to(device)
+    task = PairTraining(
+        tower,
+        shared(tower, cfg.engine, device),
+        pairs,
+        tokens,
+        sampler=sampler,
+        batch=cfg.batch,
+        chunk=cfg.chunk,
+        margin=cfg.margin,
+        local=cfg.local,
+        device=device,
+    )
+    decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE}
+    key = hash_of([decides, pairs_key, model_hash(start)])
+    progress = train(task, cfg.loop, work / "training", key=key, replace=cfg.overwrite)
+
+    weights = whole_weights(tower.encoder)
+    if ranks.is_first():
+        with writing_folder(out, overwrite=cfg.overwrite) as folder:
+            save_like(weights, start, folder)
+            (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
+            inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
+            inputs |= {"start": model_hash(start)}
+            write_lineage(folder, command="train", config=asdict(cfg), inputs=inputs)
+        say(f"teacher of {progress.step} steps saved in {out}")
+    return out
+
+
+def _prepare(cfg: TrainConfig) -> tuple[Pairs, str, Path, Path]:
+    """Pairs and their key, the folder of the model to start from, and the folder of tokens: each made once."""
+    from compact_labse import prepare
+    from compact_labse.torch_encoder import TorchEncoder
+
+    sources, work = find_sources(cfg.data, None, PAIR_KINDS), cfg.work_folder
+    pairs, pairs_key = prepare.prepare_pairs(sources, [], cfg.corpus, work / "pairs")
+    start = _start(cfg, pairs, pairs_key, [source.name for source in sources])
+    encoder = TorchEncoder.open(start, device="cpu")
+    if encoder.tokens.prefix:
+        raise UserError(f"{start} puts {encoder.tokens.prefix!r} before every text, which training here does not")
+    longest = min(cfg.max_tokens, encoder.max_tokens or cfg.max_tokens)
+    shape = replace(cfg.student, max_tokens=longest)
+    keys = [pairs_key, model_hash(start)]
+    tokens = prepare.prepare_tokens(pairs, encoder.tokens.tokenizer, shape, keys, work / "tokens")
+    return pairs, pairs_key, start, tokens
+
+
+def _start(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str]) -> Path:
+    """The sentence-transformers folder that training starts from."""
+    from compact_labse.students.retrained import write_new, write_pooled
+
+    folder, pooling, seed = cfg.work_folder / "start", cfg.pooling, cfg.loop.seed
+    if cfg.model is not None:
+        given = Path(cfg.model)
+        if not given.is_dir():
+            raise UserError(f"model is {cfg.model!r}, which is no folder")
+        if (given / "modules.json").is_file():
+            return given
+        depends: dict[str, Any] = {"pooling": pooling, "model": model_hash(given)}
+        stage(folder, "start", depends, lambda to: write_pooled(given, pooling, to))
+        return folder
+    tokenizer, vocabulary_key = _vocabulary(cfg, pairs, pairs_key, files)
+    depends = {"pooling": pooling, "student": asdict(cfg.student), "vocabulary": vocabulary_key, "seed": seed}
+    stage(folder, "start", depends, lambda to: write_new(cfg.student, tokenizer, pooling or "mean", seed, to))
+    return folder
+
+
+def _vocabulary(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str]) -> tuple[Tokenizer, str]:
+    """The tokenizer of a new model and its key: that of the static student it starts from, or trained on the pairs."""
+    import numpy as np
+
+    from compact_labse import prepare
+
+    given = prepare.given_vocabulary(cfg.vocabulary, cfg.student.start, None)
+    depends: dict[str, Any] = {"vocabulary": asdict(cfg.vocabulary), "weights": cfg.corpus.weights, "pairs": pairs_key}
+    weight_F = np.array([cfg.corpus.weight_of(file) for file in files])
+    return prepare.prepare_vocabulary(
+        cfg.vocabulary,
+        given,
+        cfg.work_folder / "vocabulary",
+        pairs=pairs,
+        weight_F=weight_F,
+        seed=cfg.loop.seed,
+        depends_on=depends if given is None else {"start": model_hash(Path(cfg.student.start))},
+    )

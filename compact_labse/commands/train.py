@@ -1,0 +1,44 @@
+"""`compact-labse train`: train a teacher on sentence pairs, with negatives from all accelerators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compact_labse.configuration import Words, read_config
+from compact_labse.errors import require
+from compact_labse.pipelines import load_pipeline
+from compact_labse.progress import say
+
+DESCRIPTION = """Train a dual encoder (a teacher) on sentence pairs: each sentence finds its translation among all of
+the batch, which may be spread over several processes and need not fit in memory at once.
+
+examples:
+  compact-labse train --data pairs/ --out teacher student.layers=3 batch=512 loop.steps=2000
+  compact-labse train --config distill/teacher/labse-base.yaml --model pretrained --data pairs/ --out teacher
+  torchrun --nproc-per-node 4 --max-restarts 3 -m compact_labse train --data pairs/ --out teacher
+
+`pairs/` holds files such as en-de.tsv.gz (English<TAB>German; the name tells the language). An interrupted run goes on
+when the same command is given again. Settings can also come from YAML files, later words winning over earlier ones;
+`key=value` is `--key value`.
+"""
+
+WORDS = Words(
+    command="train",
+    usage="compact-labse train --data PATH... --out DIR [--model DIR] [--config FILE] [--SETTING VALUE ...]",
+    description=DESCRIPTION,
+)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command with its own words; returns the exit code."""
+    require("jsonargparse", "train")
+    pipeline = load_pipeline("distill", "teacher/train")
+    config = read_config(words, pipeline.TrainConfig, WORDS)
+    for library in ("torch", "transformers", "safetensors"):
+        require(library, "train")
+    try:
+        pipeline.run(config)
+    except KeyboardInterrupt:
+        say("interrupted; give the same command again to go on from here")
+        raise
+    return 0

@@ -1,0 +1,179 @@
+"""Training a teacher end to end on a made-up corpus: one process, several, folders in and out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("jsonargparse")
+
+import torch
+from safetensors.torch import load_file
+
+from compact_labse.cli import main
+from compact_labse.encoder import load
+from compact_labse.errors import UserError
+from compact_labse.folder import read_lineage
+from compact_labse.pipelines import load_pipeline
+from tests.ranks_program import start
+from tests.tiny_pairs import GERMAN, sentences, write_corpus
+
+QUICK = {
+    "student.dim": 16,
+    "student.layers": 1,
+    "student.heads": 2,
+    "student.max_tokens": 24,
+    "student.dropout": 0.1,
+    "max_tokens": 16,
+    "vocabulary.size": 150,
+    "batch": 32,
+    "chunk": 24,
+    "scale": 20,
+    "corpus.heldout": 10,
+    "corpus.heldout_share": 0.2,
+    "loop.steps": 30,
+    "loop.eval_every": 15,
+    "loop.checkpoint_every": 4,
+    "loop.log_every": 5,
+    "loop.bf16": "false",
+    "loop.device": "cpu",
+    "loop.tensorboard": "false",
+    "loop.optimizer.lr": 0.01,
+    "loop.optimizer.table_lr": 0.02,
+    "timeout_s": 60,
+}
+
+
+def words(folder: Path, out: str = "teacher", **settings: object) -> list[str]:
+    given = QUICK | {name.replace("__", "."): value for name, value in settings.items()}
+    named = [f"{name}={value}" for name, value in given.items()]
+    return ["train", "--data", str(folder / "corpus"), "--out", str(folder / out), *named]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_corpus(tmp_path / "corpus")
+    return tmp_path
+
+
+def retrieval(place: Path) -> float:
+    rows = sentences(60, seed=5)
+    encoder = load(place)
+    english = encoder.encode([" ".join(row) for row in rows])
+    german = encoder.encode([" ".join(GERMAN[phrase] for phrase in row) for row in rows])
+    return float(((german @ english.T).argmax(1) == np.arange(60)).mean())
+
+
+def log_of(folder: Path, out: str = "teacher") -> list[dict]:
+    path = folder / f"{out}.work/training/log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def together(folder: Path, ranks: int, *more: str, out: str = "teacher", **settings: object) -> list[tuple[int, str]]:
+    """The command on several processes; exit code and stderr of each."""
+    running = start("compact_labse", ranks, [*words(folder, out, **settings), *more])
+    return [(process.wait(timeout=300), process.stderr.read()) for process in running]
+
+
+def test_a_new_teacher_learns_and_opens_everywhere(folder):
+    assert main(words(folder, learn_scale="true")) == 0
+    teacher = folder / "teacher"
+    assert retrieval(teacher) > 0.5
+    line = next(line for line in log_of(folder) if "loss" in line)
+    assert {"accuracy", "scale", "gradient_norm", "pairs_per_s", "tokens_per_s", "lr"} <= set(line)
+    assert any("heldout/score" in line for line in log_of(folder))
+    assert read_lineage(teacher)["command"] == "train"
+    peers = pytest.importorskip("sentence_transformers").SentenceTransformer(str(teacher), device="cpu")
+    texts = ["the cat sees the house", "die Katze sieht das Haus"]
+    np.testing.assert_allclose(peers.encode(texts), load(teacher).encode(texts), atol=1e-5)
+    assert len({line["scale"] for line in log_of(folder) if "scale" in line}) > 1, "the scale is learned"
+
+
+def test_a_new_teacher_may_have_berts_pooler(folder):
+    assert main(words(folder, pooling="pooler", loop__steps=2)) == 0
+    start, teacher = (
+        load_file(folder / name / "2_Dense/model.safetensors") for name in ("teacher.work/start", "teacher")
+    )
+    assert not torch.equal(start["linear.weight"], teacher["linear.weight"])
+    assert load(folder / "teacher").module.modes == ("cls",)
+
+
+def test_a_folder_goes_in_and_comes_out_with_other_weights_alone(folder, tiny):
+    assert main(words(folder, model=tiny("labse"), loop__steps=3)) == 0
+    before, after = tiny("labse"), folder / "teacher"
+    assert (after / "modules.json").read_bytes() == (before / "modules.json").read_bytes()
+    for name in ("model.safetensors", "2_Dense/model.safetensors"):
+        one, other = load_file(before / name), load_file(after / name)
+        assert {key: value.shape for key, value in other.items()} == {
+            key: value.shape for key, value in one.items() if not key.startswith("pooler.")
+        }
+        assert any(not torch.equal(value, one[key]) for key, value in other.items()), name
+
+
+def test_a_plain_folder_needs_its_pooling_and_gets_modules(folder, tiny_copy):
+    plain = tiny_copy("minilm")
+    for name in ("modules.json", "sentence_bert_config.json"):
+        (plain / name).unlink()
+    shutil.rmtree(plain / "1_Pooling")
+    pipeline = load_pipeline("distill", "teacher/train")
+    with pytest.raises(UserError, match="does not say how to pool: give --pooling"):
+        pipeline.run(pipeline.TrainConfig(out=str(folder / "x"), data=[str(folder / "corpus")], model=str(plain)))
+    assert main(words(folder, model=plain, pooling="cls", loop__steps=2)) == 0
+    assert load(folder / "teacher").module.modes == ("cls",)
+
+
+def test_hard_negatives_come_with_their_pairs(folder):
+    assert main(words(folder, hard_negatives=2, loop__steps=2)) == 0
+    assert (folder / "teacher.work/neighbours/near.array").is_file()
+
+
+def test_a_static_table_grows_into_a_teacher_and_the_teacher_teaches(folder, tiny):
+    static = ["distill", "--data", str(folder / "corpus"), "--out", str(folder / "bag"), "batch=32", "student.dim=12"]
+    quick = {key: value for key, value in QUICK.items() if key.startswith(("loop", "corpus", "vocabulary"))}
+    quiet = [f"{key}={value}" for key, value in quick.items()]
+    assert main([*static, *quiet, "objectives.regression=0"]) == 0
+    assert main(words(folder, student__start=folder / "bag", loop__steps=2)) == 0
+    small = ["student.dim=8", "loop.steps=3", "--teacher", str(folder / "teacher")]
+    assert main([*static[:3], "--out", str(folder / "small"), "batch=32", *quiet, *small]) == 0
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_two_processes_train_what_one_trains(folder, engine):
+    assert main(words(folder, out="one", student__dropout=0, loop__steps=8)) == 0
+    ended = together(folder, 2, out="two", student__dropout=0, loop__steps=8, engine=engine)
+    assert [code for code, _ in ended] == [0, 0], ended
+    one, two = (load_file(folder / name / "model.safetensors") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=2e-3, atol=2e-4)
+    logs = [[line["loss"] for line in log_of(folder, out) if "loss" in line] for out in ("one", "two")]
+    np.testing.assert_allclose(logs[1], logs[0], rtol=1e-4)
+
+
+def test_the_batch_must_divide_among_the_ranks(folder):
+    ended = together(folder, 2, batch=33)
+    assert {code for code, _ in ended} == {2}
+    assert "batch 33 (and `local`) must divide evenly among 2 ranks" in ended[0][1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": []}, "no corpus was named"),
+        ({"batch": 1}, "batch must be at least 2"),
+        ({"scale": 0.0}, "scale must be positive"),
+        ({"chunk": -1}, "must not be negative"),
+        ({"max_tokens": 2}, "max_tokens must be at least 4"),
+        ({"engine": "horovod"}, "known: ddp, fsdp"),
+        ({"local": 5}, "local must divide batch"),
+    ],
+)
+def test_bounds_are_checked_in_the_users_words(changes, message):
+    kind = load_pipeline("distill", "teacher/train").TrainConfig
+    with pytest.raises(UserError, match=message):
+        kind(**({"out": "x", "data": ["y"]} | changes))
