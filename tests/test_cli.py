@@ -119,7 +119,7 @@ def test_after_two_dashes_debug_is_text(command, capsys: pytest.CaptureFixture[s
         (["pretned"], "unknown command 'pretned'; did you mean 'pretend'?"),
         (
             ["xyzzy"],
-            "unknown command 'xyzzy'; known: data, distill, eval, export, convert, verify, bench, embed, search",
+            f"unknown command 'xyzzy'; known: {', '.join(cli.COMMANDS)}",
         ),
         (["--verbose"], "unrecognized arguments: --verbose; see `compact-labse --help`"),
     ],
