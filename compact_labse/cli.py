@@ -20,12 +20,15 @@ from compact_labse import __version__
 from compact_labse.errors import UserError, missing, with_hint
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "data": ("compact_labse.commands.data", "clean, deduplicate and decontaminate text for training"),
+    "data": (
+        "compact_labse.commands.data",
+        "clean and decontaminate text for training; make masked examples of it",
+    ),
     "pretrain": ("compact_labse.commands.pretrain", "guess masked tokens of text and translations: MLM and TLM"),
-    "train": ("compact_labse.commands.train", "train a teacher on sentence pairs, across processes and accelerators"),
     "train": ("compact_labse.commands.train", "train a teacher on sentence pairs, across processes and accelerators"),
     "distill": ("compact_labse.commands.distill", "train a small student from a teacher and text"),
     "trim": ("compact_labse.commands.trim", "keep only the vocabulary that some languages need"),
+    "prune": ("compact_labse.commands.prune", "drop layers, heads and feed-forward columns; narrow a model"),
     "eval": ("compact_labse.commands.eval", "measure retrieval, similarity and agreement with a teacher"),
     "export": ("compact_labse.commands.export", "write a model for another runtime, through the parity gates"),
     "convert": ("compact_labse.commands.convert", "read checkpoints of TensorFlow, and write them"),

@@ -73,7 +73,7 @@ def test_the_package_and_help_import_not_even_numpy(code: str):
     assert imported_by(code) & SLOW_TO_START == set()
 
 
-# The options of these three are those of the pipeline's dataclasses, which stand beside the training code they configure.
+# The options of these are the pipelines' dataclasses, which stand beside the training code that they configure.
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("distill", "pretrain", "train")])
 def test_the_help_of_a_command_imports_nothing_heavy(name: str):
     assert imported_by(f"from compact_labse.cli import main; assert main([{name!r}, '--help']) == 0") & HEAVY == set()

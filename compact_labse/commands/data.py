@@ -1,4 +1,4 @@
-"""`compact-labse data clean`: clean, deduplicate and decontaminate corpora into one file, with an account."""
+"""`compact-labse data clean`: clean, deduplicate, decontaminate corpora into one file, with an account; `data mlm`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compact_labse.commands import data_mlm
 from compact_labse.corpus.cleaning import Cleaning
 from compact_labse.corpus.files import format_of
 from compact_labse.errors import UserError
@@ -35,7 +36,7 @@ _SWITCHES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the actions of `data`, of which there is one."""
+    """Declare the actions of `data`."""
     parser.epilog = EXAMPLE
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     clean = actions.add_parser(
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog=EXAMPLE,
         allow_abbrev=False,
     )
+    data_mlm.add_action(actions)
     clean.add_argument("inputs", nargs="+", metavar="IN", help="files, folders, globs, or hf:name[:config][:split]")
     clean.add_argument(
         "--out",
@@ -60,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `data clean`: the account goes to stdout, malformed lines and progress to stderr."""
+    """Run the action; of `data clean`, the account goes to stdout, malformed lines and progress to stderr."""
+    if args.action == "mlm":
+        return data_mlm.run(args)
     from compact_labse.corpus.account import Account
     from compact_labse.progress import track
 

@@ -54,16 +54,16 @@ def frames(stream: IO[bytes], path: str) -> Iterator[bytes]:
 
 def parse_example(data: bytes) -> Iterator[tuple[str, bytes | list[bytes]]]:
     """The byte features of a serialised `tf.Example`; features of numbers are left out."""
-    for features in _submessages(data, 1):
-        for entry in _submessages(features, 1):
-            name = b"".join(_submessages(entry, 1)[-1:])
-            for feature in _submessages(entry, 2):
-                values = [value for byte_list in _submessages(feature, 1) for value in _submessages(byte_list, 1)]
+    for features in submessages(data, 1):
+        for entry in submessages(features, 1):
+            name = b"".join(submessages(entry, 1)[-1:])
+            for feature in submessages(entry, 2):
+                values = [value for byte_list in submessages(feature, 1) for value in submessages(byte_list, 1)]
                 if values:
                     yield name.decode(errors="replace"), values[0] if len(values) == 1 else values
 
 
-def _submessages(data: bytes, wanted: int) -> list[bytes]:
+def submessages(data: bytes, wanted: int) -> list[bytes]:
     """The length-delimited values of field `wanted`, in order."""
     return [value for field, value in _fields(data) if field == wanted]
 
