@@ -29,7 +29,9 @@ def to_tf2(folder: Path, out: Path, *, overwrite: bool = False) -> Path:
     from compact_labse.formats.tf_tokenize import write_vocabulary
     from compact_labse.torch_encoder import TorchEncoder
 
-    source = TorchEncoder.open(folder, device="cpu")
+    # A checkpoint holds no pooling, so a plain transformers folder, such as a pretrained one, needs none either.
+    plain = not (folder / "modules.json").is_file()
+    source = TorchEncoder.open(folder, pooling="mean" if plain else None, device="cpu")
     bert, pooler = _bert_of(source, folder)
     say(f"the pooler is {pooler}")
     with writing_folder(out, overwrite=overwrite) as temporary:

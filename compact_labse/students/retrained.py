@@ -35,9 +35,7 @@ def write_new(config: StudentConfig, tokenizer: Tokenizer, pooling: str, seed: i
         shutil.rmtree(path)
     write_modules(folder, MODES[pooling], config.dim, dense=pooling == POOLER)
     if pooling == POOLER:
-        weight = torch.empty(config.dim, config.dim).normal_(std=0.02)
-        dense = {"linear.weight": weight, "linear.bias": torch.zeros(config.dim)}
-        save_file(dense, folder / "2_Dense" / "model.safetensors", metadata={"format": "pt"})
+        _new_dense(config.dim, folder)
     return {}
 
 
@@ -50,9 +48,22 @@ def write_pooled(source: Path, pooling: str | None, folder: Path) -> dict[str, A
     if not isinstance(size, int):
         raise UserError(f"{source / 'config.json'} names no hidden_size, so that nothing can be pooled")
     write_modules(folder, MODES[pooling], size, dense=pooling == POOLER)
-    if pooling == POOLER:
+    if pooling == POOLER and _has_mlm_head(folder):
+        _new_dense(size, folder)  # masked language modelling trains no pooler
+    elif pooling == POOLER:
         copy_dense(source, folder)
     return {}
+
+
+def _has_mlm_head(folder: Path) -> bool:
+    names = read_json(folder / "config.json").get("architectures") or [""]
+    return str(names[0]).endswith("ForMaskedLM")
+
+
+def _new_dense(size: int, folder: Path) -> None:
+    weight = torch.empty(size, size).normal_(std=0.02, generator=torch.Generator().manual_seed(0))
+    dense = {"linear.weight": weight, "linear.bias": torch.zeros(size)}
+    save_file(dense, folder / "2_Dense" / "model.safetensors", metadata={"format": "pt"})
 
 
 def save_like(weights: dict[str, Tensor], start: Path, folder: Path) -> None:

@@ -147,3 +147,60 @@ def test_help_shows_an_example(capsys):
     said = capsys.readouterr().out
     assert "compact-labse pretrain --data pairs/ --texts" in said
     assert "--masking.whole_words" in said
+
+
+@pytest.mark.slow
+def test_a_pretrained_model_becomes_a_checkpoint_of_tensorflow_with_its_head(folder, tmp_path):
+    """Through TF2 and back: body and head have the same values, and the teacher trained on top converts, too."""
+    pytest.importorskip("tensorflow")
+    from safetensors.torch import load_file
+
+    shape = ["vocabulary.kind=wordpiece", "loop.steps=2"]
+    assert main([*words(folder), *shape]) == 0
+    assert main(["convert", str(folder / "bert"), "--to-tf2", str(tmp_path / "tf2")]) == 0
+    assert main(["convert", str(tmp_path / "tf2"), "--out", str(tmp_path / "back"), "--pooling", "mean"]) == 0
+    before = {name.removeprefix("bert."): t for name, t in load_file(folder / "bert/model.safetensors").items()}
+    after = load_file(tmp_path / "back/model.safetensors")
+    assert len(before) > 60
+    assert any(name.startswith("cls.predictions.transform") for name in before)
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor), name
+
+
+def test_training_goes_on_from_a_pretrained_model(folder):
+    """Also with BERT's pooler, which masked language modelling does not train: it starts as a random one."""
+    from compact_labse.encoder import load
+
+    assert main(words(folder)) == 0
+    for pooling in ("pooler", "mean"):
+        out = folder / f"teacher-{pooling}"
+        given = ["train", "--data", str(folder / "corpus"), "--out", str(out), "--model", str(folder / "bert")]
+        quick = ["batch=8", "loop.steps=2", "loop.bf16=false", "loop.tensorboard=false", "corpus.heldout=5"]
+        assert main([*given, f"pooling={pooling}", *quick]) == 0
+        assert load(out).encode(["the cat"]).shape == (1, 16)
+    assert load(folder / "teacher-pooler").module.modes == ("cls",)
+
+
+@pytest.mark.slow
+def test_a_trained_teacher_becomes_a_checkpoint_of_tensorflow(folder, tmp_path):
+    pytest.importorskip("tensorflow")
+    out = folder / "teacher"
+    given = [
+        "train",
+        "--data",
+        str(folder / "corpus"),
+        "--out",
+        str(out),
+        "pooling=pooler",
+        "vocabulary.kind=wordpiece",
+    ]
+    quick = ["batch=8", "loop.steps=2", "loop.bf16=false", "loop.tensorboard=false", "corpus.heldout=5"]
+    shape = [f"{name}={value}" for name, value in QUICK.items() if name.startswith(("student", "vocabulary"))]
+    assert main([*given[:5], *shape, *given[5:], *quick]) == 0
+    assert main(["convert", str(out), "--to-tf2", str(tmp_path / "tf2")]) == 0
+    back = tmp_path / "back"
+    assert main(["convert", str(tmp_path / "tf2"), "--out", str(back), "--pooling", "pooler"]) == 0
+    from safetensors.torch import load_file
+
+    one, other = (load_file(place / "2_Dense/model.safetensors") for place in (out, back))
+    assert all(torch.equal(one[name], other[name]) for name in one)
