@@ -17,12 +17,17 @@ from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.measure.artifact import Artifact, open_all
 from compact_labse.measure.datasets import Dataset, Parallel, digest, find, mixed_texts
+from compact_labse.measure.edge import record_edge
 from compact_labse.measure.environment import usable_cores
+from compact_labse.measure.gpu import NoGpu, card
 from compact_labse.measure.languages import TATOEBA_SETS
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.report import write_report
 from compact_labse.measure.results import Results
-from compact_labse.measure.runs import record_agreement, record_failure, record_quality, record_speeds
+from compact_labse.measure.roofline import record_roofline
+from compact_labse.measure.runs import record_agreement, record_failure, record_quality
+from compact_labse.measure.speeds import Pair, record_speeds
+from compact_labse.measure.suites import SUITES, beside, cells, fits, parts_of
 from compact_labse.measure.summary import Summary, summarise
 from compact_labse.progress import say
 
@@ -33,11 +38,14 @@ QUICK: dict[str, Any] = {"rounds": 2, "seconds": 0.3, "sentences": 200, "tatoeba
 class Config:
     """What to compare and how long to measure.
 
-    `seconds` is the length of one timing in one process; `sentences` the amount of real text; `shapes` are (batch,
-    tokens). `data` None is the text embedded in the package.
+    `suite` None is quality and a short look at speed; `full` the whole grid of shapes and threads. `seconds` is the
+    length of one timing in one process; `sentences` the amount of real text. `data` None is the text embedded in the
+    package.
     """
 
     models: tuple[str, ...]
+    suite: str | None = None
+    full: bool = False
     data: Path | None = None
     out: Path = Path("bench-report")
     tatoeba_set: str = "36"
@@ -45,7 +53,6 @@ class Config:
     rounds: int = 5
     seconds: float = 1.0
     sentences: int = 1000
-    shapes: tuple[tuple[int, int], ...] = ((1, 20), (32, 20))
 
     def __post_init__(self) -> None:
         for name in ("threads", "rounds", "seconds", "sentences"):
@@ -53,17 +60,15 @@ class Config:
                 raise UserError(f"{name} must be above 0, got {getattr(self, name)}")
         if not self.models:
             raise UserError("give at least one model to measure")
+        if self.suite is not None and self.suite not in SUITES:
+            raise UserError(f"suite must be one of {', '.join(SUITES)}, got {self.suite!r}")
         if self.tatoeba_set not in TATOEBA_SETS:
             raise UserError(f"tatoeba_set must be one of {', '.join(TATOEBA_SETS)}, got {self.tatoeba_set!r}")
 
-    def cells(self) -> list[Cell]:
-        """The configurations that every artifact is timed in."""
-        fixed = [
-            Cell(mode="fixed", threads=self.threads, seconds=self.seconds, batch=batch, tokens=tokens)
-            for batch, tokens in self.shapes
-        ]
-        text = Cell(mode="text", threads=self.threads, seconds=2 * self.seconds, count=self.sentences)
-        return [*fixed, text]
+    def cells(self, part: str) -> list[Cell]:
+        """The configurations of a part of the suite."""
+        base = Cell(mode="text", threads=self.threads, seconds=self.seconds, count=self.sentences)
+        return cells(part, base, full=self.full)
 
 
 def run(cfg: Config) -> Summary:
@@ -73,19 +78,46 @@ def run(cfg: Config) -> Summary:
     Ctrl-C keeps what is done and still writes the report.
     """
     results = Results(cfg.out / "results.jsonl")
+    parts = parts_of(cfg.suite)
     datasets = find(cfg.data, cfg.tatoeba_set)
     opened = open_all(cfg.models, threads=usable_cores())
     artifacts = [artifact for artifact, _ in opened]
     try:
-        measure_quality(results, opened, datasets)
+        if "quality" in parts:
+            measure_quality(results, [pair for pair in opened if pair[0].runner in ("", "foreign")], datasets)
         opened.clear()
-        cells = cfg.cells()
-        say(f"speed: {len(artifacts)} artifacts x {len(cells)} configurations x {cfg.rounds} rounds")
-        record_speeds(results, artifacts, cells, cfg.rounds, mixed_texts(datasets, cfg.sentences))
+        texts = mixed_texts(datasets, cfg.sentences)
+        for part in parts:
+            artifacts += measure_speed(results, cfg, part, artifacts, texts)
+        if "cpu" in parts:
+            record_roofline(results, artifacts)
     finally:
         summary = report(results, artifacts, cfg.out)
     _check_all_measured(summary)
     return summary
+
+
+def measure_speed(
+    results: Results, cfg: Config, part: str, artifacts: Sequence[Artifact], texts: Sequence[str]
+) -> list[Artifact]:
+    """Measure a part of the suite, and give the artifacts that it took beside those named."""
+    if part == "gpu":
+        try:
+            card()
+        except NoGpu as reason:
+            for artifact in artifacts:
+                record_failure(
+                    results, artifact, "speed", {"device": "cuda"}, "speed on cuda", f"not measured: {reason}"
+                )
+            return []
+    extra = [artifact for artifact, _ in open_all(specs, threads=1)] if (specs := beside(part, artifacts)) else []
+    pairs: list[Pair] = [(a, c) for c in cfg.cells(part) for a in (*artifacts, *extra) if fits(a, c, part)]
+    if pairs:
+        say(f"{part}: {len({a.label for a, _ in pairs})} artifacts, {len(pairs)} measurements x {cfg.rounds} rounds")
+        record_speeds(results, pairs, cfg.rounds, texts)
+    if part == "edge":
+        record_edge(results, [*artifacts, *extra])
+    return extra
 
 
 def measure_quality(results: Results, opened: Sequence[tuple[Artifact, Encoder]], datasets: Sequence[Dataset]) -> None:

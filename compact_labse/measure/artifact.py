@@ -12,7 +12,11 @@ from typing import Any
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, read_lineage, sha256_file
+from compact_labse.formats.artifacts import entries
+from compact_labse.locate import locate
 from compact_labse.measure.origins import dtype_of, made_from
+from compact_labse.measure.peer_encoders import BareOnnx
+from compact_labse.measure.runners import ONNX, check_runner, split_runner
 
 _RUNTIMES = {".onnx": "onnxruntime", ".ort": "onnxruntime", ".tflite": "litert"}
 _FORMAT_FOLDERS = ("onnx", "tflite")
@@ -25,7 +29,8 @@ class Artifact:
     """One thing that `load` opens. `artifact_bytes` are weights and graph, `tokenizer_bytes` the tokenizer's file.
 
     `hash` is the model's (of a folder with its tokenizer, of a file alone), `tokenizer_hash` the tokenizer's. `trained`
-    lists the languages that the model saw, None if its makers do not say.
+    lists the languages that the model saw, None if its makers do not say. `runner` names the peer's program or bare
+    runtime that runs it, "" for our own; `marks` say what a reader should know, such as "no hash".
     """
 
     label: str
@@ -40,17 +45,20 @@ class Artifact:
     trained: tuple[str, ...] | None = None
     dtype: str = "fp32"
     made_from: tuple[str, ...] = ()
+    runner: str = ""
+    marks: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
         trained = None if self.trained is None else list(self.trained)
-        return asdict(self) | {"trained": trained, "made_from": list(self.made_from)}
+        return asdict(self) | {"trained": trained, "marks": list(self.marks), "made_from": list(self.made_from)}
 
 
 def open_all(specs: Sequence[str], *, threads: int | None = None) -> list[tuple[Artifact, Encoder]]:
     """Load every model of a command line, so that a wrong path is reported before anything is measured.
 
-    A spec is what `load` takes, or `LABEL=SPEC`. UserError when two of them are the same.
+    A spec is what `load` takes, or `LABEL=SPEC`; `RUNNER:SPEC` has a peer's program run it. An ONNX file that is not of
+    our contract is run bare, and marked. UserError when two of them are the same.
     """
     if not specs:
         raise UserError("no model was given")
@@ -63,20 +71,37 @@ def open_all(specs: Sequence[str], *, threads: int | None = None) -> list[tuple[
 
 
 def _open(spec: str, label: str, threads: int | None) -> tuple[Artifact, Encoder]:
-    encoder = load(spec, threads=threads)
-    return describe(encoder, spec=spec, label=label), encoder
+    runner, model = split_runner(spec)
+    if runner:
+        path = locate(model)
+        check_runner(runner, path)
+        spec = f"{runner}:{path}"
+    try:
+        encoder = load(model, threads=threads)
+        foreign: tuple[str, ...] = ()
+    except UserError as error:
+        if Path(model).suffix not in ONNX or not Path(model).is_file():
+            raise
+        try:
+            encoder = BareOnnx(Path(model), threads or 1, "cpu")
+        except Exception:  # whatever stops it, ours said it better
+            raise error from None
+        runner, foreign = runner or "foreign", (f"foreign: {error}",)
+        spec = f"{runner}:{model}"
+    return describe(encoder, spec=spec, label=label, runner=runner, marks=foreign), encoder
 
 
-def describe(encoder: Encoder, *, spec: str, label: str) -> Artifact:
+def describe(encoder: Encoder, *, spec: str, label: str, runner: str = "", marks: tuple[str, ...] = ()) -> Artifact:
     """Hash, runtime, sizes and training languages of a loaded encoder."""
     source = encoder.source
     tokenizer = _tokenizer_file(source)
+    unhashed = source is not None and source.is_file() and source.name not in entries(source.parent)
     return Artifact(
         label=label,
         spec=spec,
         hash=model_hash(source) if source is not None else f"unhashed:{spec}",
         tokenizer_hash=sha256_file(tokenizer) if tokenizer else "",
-        runtime=_runtime(source),
+        runtime=runner if runner not in ("", "foreign") else _runtime(source),
         dim=encoder.dim,
         max_tokens=encoder.max_tokens,
         artifact_bytes=_artifact_bytes(source),
@@ -84,6 +109,8 @@ def describe(encoder: Encoder, *, spec: str, label: str) -> Artifact:
         trained=trained_languages(source),
         dtype=dtype_of(str(source or spec)),
         made_from=made_from(source),
+        runner=runner,
+        marks=(*marks, *(("no hash",) if unhashed else ())),
     )
 
 
@@ -149,11 +176,15 @@ def _split_label(spec: str) -> tuple[str | None, str]:
 
 def _labels(named: Sequence[tuple[str | None, str]]) -> list[str]:
     """Given labels, else the shortest endings of the paths that tell them apart: `student`, `student/model_int8`."""
-    parts = [_telling_parts(Path(spec)) for _, spec in named]
-    lengths = [2 if Path(spec).suffix in _RUNTIMES else 1 for _, spec in named]
+    runners, paths = zip(
+        *((runner, Path(path)) for runner, path in (split_runner(spec) for _, spec in named)), strict=True
+    )
+    parts = [_telling_parts(path) for path in paths]
+    lengths = [2 if path.suffix in _RUNTIMES else 1 for path in paths]
     short = [spec for _, spec in named]
     for _ in range(max(map(len, parts), default=0)):
-        short = ["/".join(part[-length:]) for part, length in zip(parts, lengths, strict=True)]
+        ends = ["/".join(part[-length:]) for part, length in zip(parts, lengths, strict=True)]
+        short = [f"{runner} {end}" if runner else end for runner, end in zip(runners, ends, strict=True)]
         lengths = [length + (short.count(text) > 1) for length, text in zip(lengths, short, strict=True)]
     return [label or text or spec for (label, spec), text in zip(named, short, strict=True)]
 

@@ -1,6 +1,6 @@
 """Time one encoder in one configuration, in this process: `python -m compact_labse.measure.latency` prints it as JSON.
 
-`processes.py` starts it afresh for every measurement. Times are milliseconds, memory is bytes.
+`processes.py` starts it afresh for every measurement. Times are milliseconds, memory is bytes, energy is joules.
 Shapes: B batch, T tokens.
 """
 
@@ -11,18 +11,25 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compact_labse.encoder import Encoder, load
+from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
+from compact_labse.measure.energy import metered
 from compact_labse.measure.environment import resident_bytes
+from compact_labse.measure.fixed_text import texts_of_shape
+from compact_labse.measure.gpu import watched
 from compact_labse.measure.noise import percentiles
+from compact_labse.measure.runners import open_spec
 
+MODES = ("fixed", "text", "long")
 _KEPT = 200
+_CHUNK = 1000  # sentences between two looks at the memory
 _MOST_CALLS = 200_000
 # Marks our line, because models and their libraries print what they like.
 MARK = "measured: "
@@ -30,7 +37,8 @@ MARK = "measured: "
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One configuration. `mode` "fixed": `batch` x `tokens` exactly; "text": `count` real sentences of mixed length.
+    """One configuration. `mode` "fixed": `batch` x `tokens` exactly; "text": `count` real sentences of mixed length;
+    "long": `count` sentences in chunks, once, to see whether memory grows.
 
     Each timing lasts at least `seconds`, after a warm-up of a fifth of that.
     """
@@ -44,16 +52,16 @@ class Cell:
     count: int = 1000
 
     def __post_init__(self) -> None:
-        if self.mode not in ("fixed", "text"):
-            raise UserError(f"mode must be 'fixed' or 'text', got {self.mode!r}")
+        if self.mode not in MODES:
+            raise UserError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         for name in ("threads", "seconds", "batch", "tokens", "count"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} must be above 0, got {getattr(self, name)}")
 
     @property
     def name(self) -> str:
-        """Short and unique within a report: `1x20`, `32x20`, `text`, with `@2` for two threads."""
-        shape = f"{self.batch}x{self.tokens}" if self.mode == "fixed" else "text"
+        """Short and unique within a report: `1x20`, `32x20`, `text`, `long`, with `@2` for two threads."""
+        shape = f"{self.batch}x{self.tokens}" if self.mode == "fixed" else self.mode
         shape = shape if self.threads == 1 else f"{shape}@{self.threads}"
         return shape if self.device == "cpu" else f"{shape} {self.device}"
 
@@ -66,18 +74,23 @@ class Cell:
 def measure(spec: str, cell: Cell, texts: Sequence[str], started: float) -> dict[str, Any]:
     """Load, encode a first sentence (cold start, counted from `started`, seconds since the epoch), warm up, measure."""
     baseline = resident_bytes()["now"]
-    encoder = load(spec, threads=cell.threads, device=cell.device)
+    encoder = open_spec(spec, cell.threads, cell.device, cell.mode)
     loaded = resident_bytes()["now"]
     encoder.encode(list(texts[:1]))
     cold_start_ms = 1000 * (time.time() - started)
     gc.collect()
     gc.disable()
-    timings = fixed_shape(encoder, cell, texts) if cell.mode == "fixed" else real_text(encoder, cell, texts)
+    with ExitStack() as meters:
+        energy = meters.enter_context(metered(cell.device))
+        card = meters.enter_context(watched()) if cell.device != "cpu" else {}
+        timings = TIMINGS[cell.mode](encoder, cell, texts)
     memory = resident_bytes()
     return {
         **timings,
         "cold_start_ms": round(cold_start_ms, 2),
         "memory": {"baseline": baseline, "loaded": loaded, "end": memory["now"], "peak": memory["peak"]},
+        "energy": energy,
+        **({"gpu": card} if card else {}),
     }
 
 
@@ -99,53 +112,47 @@ def real_text(encoder: Encoder, cell: Cell, texts: Sequence[str]) -> dict[str, A
         setattr(encoder, name, _timed(getattr(encoder, name), name, spent))
     encoder.encode(chosen[: max(1, len(chosen) // 5)])
     spent.update(tokenize=0.0, forward=0.0)
+    cpu = time.process_time()
     passes = repeat(lambda: encoder.encode(chosen), cell.seconds, fewest=1, warm_up=False)
-    total = sum(passes)
+    cpu, total = time.process_time() - cpu, sum(passes)
     return {
         "sentences": len(chosen),
         "pass_ms": _summary(passes),
         "sentences_per_s": round(1000 * len(chosen) * len(passes) / total, 2),
+        "cpu_ms_per_sentence": round(1000 * cpu / len(chosen) / len(passes), 5),
         "tokenize_share": round(1000 * spent["tokenize"] / total, 4),
         "model_share": round(1000 * spent["forward"] / total, 4),
     }
 
 
-def texts_of_shape(encoder: Encoder, texts: Sequence[str], batch: int, tokens: int) -> tuple[list[str], np.ndarray]:
-    """Real text cut so that it has `tokens` tokens of this encoder (special ones included), and int64 ids [B, T].
+def long_run(encoder: Encoder, cell: Cell, texts: Sequence[str]) -> dict[str, Any]:
+    """Throughput over `count` sentences in chunks whose vectors are dropped, and how resident memory grows meanwhile.
 
-    UserError if the encoder takes fewer tokens than that.
+    `growth` is bytes per 1,000 sentences over the second half, when buffers have their size.
     """
-    if encoder.max_tokens is not None and encoder.max_tokens < tokens:
-        raise UserError(f"not measured: the model takes at most {encoder.max_tokens} tokens, not {tokens}")
-    rows = [_cut(encoder, _long_text(texts, row, 12 * tokens), tokens) for row in range(batch)]
-    ids = [_exactly(found, tokens) for found in encoder.tokenize(rows)]
-    return rows, np.asarray(ids, dtype=np.int64)
+    stream = [texts[row % len(texts)] for row in range(cell.count)]
+    resident, passes = [], []
+    for start in range(0, len(stream), _CHUNK):
+        before = time.perf_counter_ns()
+        encoder.encode(stream[start : start + _CHUNK])
+        passes.append((time.perf_counter_ns() - before) / 1e6)
+        resident.append(resident_bytes()["now"])
+    half = resident[len(resident) // 2 :]
+    return {
+        "sentences": len(stream),
+        "pass_ms": _summary(passes),
+        "sentences_per_s": round(1000 * len(stream) / sum(passes), 2),
+        "tokenize_share": 0.0,
+        "resident": resident[:: -(-len(resident) // _KEPT)],
+        "growth": (half[-1] - half[0]) // max(1, len(half) - 1),
+    }
 
 
-def _long_text(texts: Sequence[str], start: int, characters: int) -> str:
-    joined, row = texts[start % len(texts)], start
-    while len(joined) < characters:
-        row += 1
-        joined += " " + texts[row % len(texts)]
-    return joined
-
-
-def _cut(encoder: Encoder, text: str, tokens: int) -> str:
-    """The longest beginning of at most `tokens` tokens, found by bisection over characters."""
-    low, high = 1, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if len(encoder.tokenize([text[:middle]])[0]) <= tokens:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low]
-
-
-def _exactly(ids: list[int], tokens: int) -> list[int]:
-    # A character can be several tokens, so the cut may fall short; the filler is a token of the text itself.
-    kept = ids[: tokens - 1] if len(ids) > 1 else []
-    return kept + [ids[len(ids) // 2]] * (tokens - 1 - len(kept)) + ids[-1:]
+TIMINGS: dict[str, Callable[[Encoder, Cell, Sequence[str]], dict[str, Any]]] = {
+    "fixed": fixed_shape,
+    "text": real_text,
+    "long": long_run,
+}
 
 
 def repeat(call: Callable[[], object], seconds: float, *, fewest: int = 5, warm_up: bool = True) -> list[float]:
@@ -186,8 +193,9 @@ def main(argv: Sequence[str]) -> int:
     """Read one request (JSON: spec, cell, texts as a path, started) and print the values, or {"error": ...}."""
     request = json.loads(argv[0])
     texts = json.loads(Path(request["texts"]).read_text(encoding="utf-8"))
+    cell = Cell(**request["cell"])
     try:
-        found = measure(request["spec"], Cell(**request["cell"]), texts, request["started"])
+        found = measure(request["spec"], cell, texts, request["started"])
     except UserError as error:
         found = {"error": str(error)}
     print(f"\n{MARK}{json.dumps(found)}", flush=True)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import compact_labse
+from compact_labse.errors import UserError
 from compact_labse.measure.latency import MARK, Cell
+from compact_labse.measure.runners import command_of
 
 T = TypeVar("T")
 
@@ -28,11 +29,14 @@ class CellFailed(Exception):
     """A measurement that gave no values: the message is what the row in the report says."""
 
 
-def schedule(artifacts: Sequence[T], cells: Sequence[Cell], rounds: int) -> Iterator[tuple[int, T, Cell]]:
-    """A B A B: every round measures every artifact once in every cell, neighbours in time being compared."""
+def schedule(pairs: Sequence[tuple[T, Cell]], rounds: int) -> Iterator[tuple[int, T, Cell]]:
+    """A B A B: every round measures every pair of artifact and cell once, in the order given.
+
+    A long run is measured once: it asks how memory grows, not how fast the model is.
+    """
     for number in range(rounds):
-        for cell in cells:
-            for artifact in artifacts:
+        for artifact, cell in pairs:
+            if number == 0 or cell.mode != "long":
                 yield number, artifact, cell
 
 
@@ -51,22 +55,66 @@ def run_cell(spec: str, cell: Cell, texts: Path, *, timeout_s: float = TIMEOUT_S
     Raises CellFailed with one sentence when the model fails, is killed, or takes longer than `timeout_s`.
     """
     request = {"spec": spec, "cell": cell.config(), "texts": str(texts), "started": time.time()}
-    command = [sys.executable, "-m", "compact_labse.measure.latency", json.dumps(request)]
     try:
-        done = subprocess.run(
-            command, env=thread_environment(cell.threads), capture_output=True, text=True, timeout=timeout_s
-        )
-    except subprocess.TimeoutExpired:
-        raise CellFailed(f"took longer than {timeout_s:.0f} s") from None
-    if done.returncode:
-        raise CellFailed(_why(done))
+        command = command_of(spec, request)
+    except UserError as error:
+        raise CellFailed(str(error)) from error
+    return answer(command, threads=cell.threads, timeout_s=timeout_s)
+
+
+def answer(command: Sequence[str], *, threads: int, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """The JSON that a measuring program prints after its mark, run on `threads` cores of its own where the system can.
+
+    Raises CellFailed with one sentence, as `run_cell`.
+    """
+    cores = idle_cores(threads)
+    with subprocess.Popen(
+        command, env=thread_environment(threads), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            if cores:
+                os.sched_setaffinity(process.pid, cores)
+            out, errors = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise CellFailed(f"took longer than {timeout_s:.0f} s") from None
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise CellFailed(_why(process.returncode, errors))
     found: dict[str, Any] = next(
-        (json.loads(line.removeprefix(MARK)) for line in done.stdout.splitlines() if line.startswith(MARK)),
+        (json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)),
         {"error": "ended without a result"},
     )
     if "error" in found:
         raise CellFailed(found["error"])
-    return found
+    return {**found, "pinned": cores}
+
+
+def idle_cores(threads: int) -> list[int]:
+    """The cores to bind a process to: the idlest of a tenth of a second; [] where a process cannot be bound.
+
+    CellFailed if there are fewer than threads.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    usable = os.sched_getaffinity(0)
+    if threads > len(usable):
+        raise CellFailed(f"not measured: {threads} threads on {len(usable)} usable cores")
+    before = _busy_ticks()
+    time.sleep(0.1)
+    spent = {core: ticks - before.get(core, 0) for core, ticks in _busy_ticks().items()}
+    return sorted(sorted(usable, key=lambda core: (spent.get(core, 0), -core))[:threads])
+
+
+def _busy_ticks() -> dict[int, int]:
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return {}
+    rows = (line.split() for line in lines if line.startswith("cpu") and line[3:4].isdigit())
+    return {int(name[3:]): sum(map(int, times[:3])) for name, *times in rows}
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -82,10 +130,10 @@ def thread_environment(threads: int) -> dict[str, str]:
     }
 
 
-def _why(done: subprocess.CompletedProcess[str]) -> str:
-    if done.returncode == -9:
+def _why(code: int, errors: str) -> str:
+    if code == -9:
         return "was killed, probably because memory ran out"
-    if done.returncode < 0:
-        return f"died of signal {signal.Signals(-done.returncode).name}"
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else f"ended with exit code {done.returncode}"
+    if code < 0:
+        return f"died of signal {signal.Signals(-code).name}"
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    return lines[-1] if lines else f"ended with exit code {code}"

@@ -12,7 +12,6 @@ from compact_labse.measure.results import Record, Results, record, result_key
 
 AGREEMENT_TEXTS = 200
 QUALITY_REVISION = 2  # 2: F1 beside accuracy, Pearson beside Spearman; older records stay valid and are measured again
-QUALITY_REVISION = 2  # 2: F1 beside accuracy, Pearson beside Spearman; older records stay valid and are measured again
 
 
 def record_quality(results: Results, artifact: Artifact, encoder: Encodes, dataset: Dataset) -> Record:

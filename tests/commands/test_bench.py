@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def config(tmp_path: Path, data: Path, *models: str, **changes: Any) -> Any:
-    settings = {"shapes": (), "rounds": 1, "seconds": 0.05, "sentences": 10} | changes
+    settings = {"rounds": 1, "seconds": 0.05, "sentences": 10} | changes
     return compare.Config(models=models, data=data, out=tmp_path / "out", **settings)
 
 

@@ -92,7 +92,7 @@ def test_cells_are_checked_and_named():
     assert Cell(mode="fixed", device="cuda").name == "1x20 cuda"
     assert "batch" not in Cell(mode="text").config()
     assert Cell(**Cell(mode="fixed", batch=3).config()) == Cell(mode="fixed", batch=3)
-    with pytest.raises(UserError, match="mode must be"):
+    with pytest.raises(UserError, match="mode must be one of fixed, text, long"):
         Cell(mode="fast")
     with pytest.raises(UserError, match="seconds must be above 0, got 0"):
         Cell(mode="text", seconds=0)
@@ -100,7 +100,7 @@ def test_cells_are_checked_and_named():
 
 def test_rounds_interleave_the_artifacts():
     cells = [Cell(mode="fixed"), Cell(mode="text")]
-    steps = [(number, name, cell.mode) for number, name, cell in schedule(["A", "B"], cells, 2)]
+    steps = [(number, name, cell.mode) for number, name, cell in schedule([(n, c) for c in cells for n in "AB"], 2)]
     one = [("A", "fixed"), ("B", "fixed"), ("A", "text"), ("B", "text")]
     assert steps == [(number, *step) for number in range(2) for step in one]
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from compact_labse.measure import runs
+from compact_labse.measure import speeds
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.processes import CellFailed
 from compact_labse.measure.results import Results
-from compact_labse.measure.runs import record_speeds
+from compact_labse.measure.speeds import record_speeds
 from tests.measure.records import model
 
 A, B = Artifact(**model("a")), Artifact(**model("b"))
-CELLS = [Cell(mode="fixed"), Cell(mode="text")]
+PAIRS = [(artifact, Cell(mode=mode)) for mode in ("fixed", "text") for artifact in (A, B)]
 
 
 class Machine:
@@ -40,12 +40,12 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine()
-    monkeypatch.setattr(runs, "run_cell", found)
+    monkeypatch.setattr(speeds, "run_cell", found)
     return found
 
 
 def test_artifacts_take_turns_in_every_round(machine: Machine):
-    record_speeds(Results(), [A, B], CELLS, 2, ["text"])
+    record_speeds(Results(), PAIRS, 2, ["text"])
     assert machine.asked == [("a", "fixed"), ("b", "fixed"), ("a", "text"), ("b", "text")] * 2
 
 
@@ -53,23 +53,23 @@ def test_an_interrupted_run_continues_where_it_stopped(machine: Machine, tmp_pat
     path = tmp_path / "results.jsonl"
     machine.stop_after = 3
     with pytest.raises(KeyboardInterrupt):
-        record_speeds(Results(path), [A, B], CELLS, 2, ["text"])
+        record_speeds(Results(path), PAIRS, 2, ["text"])
     machine.stop_after = 1000
-    record_speeds(Results(path), [A, B], CELLS, 2, ["text"])
+    record_speeds(Results(path), PAIRS, 2, ["text"])
     assert machine.asked == [("a", "fixed"), ("b", "fixed"), ("a", "text"), ("b", "text")] * 2
-    record_speeds(Results(path), [A, B], CELLS, 3, ["text"])
+    record_speeds(Results(path), PAIRS, 3, ["text"])
     assert len(machine.asked) == 12
-    record_speeds(Results(path), [A, B], CELLS, 3, ["another text"])
+    record_speeds(Results(path), PAIRS, 3, ["another text"])
     assert len(machine.asked) == 24
 
 
 def test_what_failed_is_not_tried_again_in_this_run_but_in_the_next(machine: Machine):
     results = Results()
     machine.fail = {("a", "fixed")}
-    record_speeds(results, [A, B], CELLS, 3, ["text"])
+    record_speeds(results, PAIRS, 3, ["text"])
     assert machine.asked.count(("a", "fixed")) == 1
     assert machine.asked.count(("b", "fixed")) == machine.asked.count(("a", "text")) == 3
     assert [found["kind"] for found in results.records].count("failure") == 1
     machine.fail = set()
-    record_speeds(results, [A, B], CELLS, 3, ["text"])
+    record_speeds(results, PAIRS, 3, ["text"])
     assert machine.asked.count(("a", "fixed")) == 4
