@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from compact_labse.tower import Tower
 
 EVALUATION_TOKENS = 16_384
 
+Sides = dict[Side, Ragged]
+
 
 class PairBatch(NamedTuple):
     """A rank's share of a batch: chunks of texts by length, where each text went, keys and numbers of the pairs."""
@@ -36,42 +38,60 @@ class PairBatch(NamedTuple):
     row_BA: Tensor
 
 
+class Share(Protocol):
+    """Where a rank's part of a batch comes from."""
+
+    def take(self, number: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Token ids of N texts, pair by pair; text keys `[B, A, 2]`; numbers of the pairs `[B, A]`."""
+
+
+class StoredShare:
+    """Every world-th of the pairs that a sampler draws, with their hard negatives behind them."""
+
+    def __init__(self, sides: Sides, pairs: Pairs, sampler: Draws, batch: int) -> None:
+        self._sides, self._pairs, self._sampler, self._batch = sides, pairs, sampler, batch
+
+    def take(self, number: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """See `Share`. The sampler gives `batch` rows, then those of the negatives, pair by pair."""
+        drawn = self._sampler.rows(number)
+        row_GA = np.column_stack([drawn[: self._batch], drawn[self._batch :].reshape(self._batch, -1)])
+        row_BA = row_GA[ranks.rank() :: ranks.world()]
+        columns = [texts_of(self._sides["target"], row_B) for row_B in row_BA.T]
+        texts = [texts_of(self._sides["source"], row_BA[:, 0]), *columns]
+        key_BA2 = np.stack([self._pairs.source_key[row_BA], self._pairs.target_key[row_BA]], axis=-1)
+        return [text for pair in zip(*texts, strict=True) for text in pair], key_BA2.view(np.int64), row_BA
+
+
 class PairTraining:
-    """The training loop's task: a tower, the pairs that it is trained on, and how they are ranked."""
+    """The training loop's task: a tower, its share of every batch, and the pairs that are held out.
+
+    `called` is what training calls for the tower: itself, or what DDP made of it.
+    """
 
     def __init__(
         self,
         tower: Tower,
-        module: nn.Module,
-        pairs: Pairs,
-        tokens: Path,
+        called: nn.Module,
+        share: Share,
         *,
-        sampler: Draws,
+        heldout: Pairs,
+        sides: Sides,
         batch: int,
         chunk: int,
         margin: float,
         local: int,
         device: torch.device,
     ) -> None:
-        self.module, self.called, self.pairs, self.device = tower, module, pairs, device
+        self.module, self.called, self.device = tower, called, device
         self.tables = tower.tables
-        self._sides: dict[Side, Ragged] = {
-            "source": Ragged(tokens, "source_ids", "uint32"),
-            "target": Ragged(tokens, "target_ids", "uint32"),
-        }
-        self._sampler, self._batch = sampler, batch
+        self._share, self._heldout, self._sides, self._batch = share, heldout, sides, batch
         self._chunk, self._margin, self._local = chunk, margin, local
         self._pad_id = tower.encoder.body.pad_id or 0
 
     def batch(self, number: int) -> PairBatch:
-        """This rank's share of the batch of that number: every world-th pair, with its hard negatives."""
-        drawn = self._sampler.rows(number)
-        row_GA = np.column_stack([drawn[: self._batch], drawn[self._batch :].reshape(self._batch, -1)])
-        row_BA = row_GA[ranks.rank() :: ranks.world()]
-        texts = [self._texts("source", row_BA[:, 0]), *(self._texts("target", row_B) for row_B in row_BA.T)]
-        rows = [text for texts_of_pair in zip(*texts, strict=True) for text in texts_of_pair]
-        chunks, place_N = padded_chunks(rows, self._chunk or len(rows), self._pad_id)
-        key_BA2 = np.stack([self.pairs.source_key[row_BA], self.pairs.target_key[row_BA]], axis=-1).view(np.int64)
+        """This rank's share of the batch of that number."""
+        texts, key_BA2, row_BA = self._share.take(number)
+        chunks, place_N = padded_chunks(texts, self._chunk or len(texts), self._pad_id)
         on_device = [(self._on_device(ids), self._on_device(mask)) for ids, mask in chunks]
         return PairBatch(on_device, *map(self._on_device, (place_N, key_BA2, row_BA.astype(np.int64))))
 
@@ -87,7 +107,7 @@ class PairTraining:
 
     def evaluate(self) -> dict[str, float]:
         """Held-out retrieval per language; see `heldout.retrieval`."""
-        return retrieval(self.pairs, self._encode)
+        return retrieval(self._heldout, self._encode)
 
     def _loss(
         self, batch: PairBatch, share: float, vectors_ND: Tensor, scale: Tensor
@@ -101,12 +121,8 @@ class PairTraining:
         accuracy = torch.stack([each.accuracy for each in ranked]).mean()
         return loss, {"accuracy": accuracy, "scale": scale.detach().squeeze()}
 
-    def _texts(self, side: Side, row_B: np.ndarray) -> list[np.ndarray]:
-        values, starts = self._sides[side].take(row_B)
-        return np.split(values, starts[1:-1])
-
     def _encode(self, side: Side, row_N: np.ndarray) -> Tensor:
-        texts = self._texts(side, row_N)
+        texts = texts_of(self._sides[side], row_N)
         groups = batches([len(text) for text in texts], EVALUATION_TOKENS)
         found = []
         for group in groups:
@@ -116,6 +132,17 @@ class PairTraining:
 
     def _on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
+
+
+def sides_of(tokens: Path) -> Sides:
+    """The stored token ids of both sides."""
+    return {"source": Ragged(tokens, "source_ids", "uint32"), "target": Ragged(tokens, "target_ids", "uint32")}
+
+
+def texts_of(side: Ragged, row_B: np.ndarray) -> list[np.ndarray]:
+    """The token ids of some rows, one array each."""
+    values, starts = side.take(row_B)
+    return np.split(values, starts[1:-1])
 
 
 def padded_chunks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compact_labse.configuration import Words, read_config
+from compact_labse.configuration import COLUMNS, Words, read_config
 from compact_labse.errors import require
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
@@ -26,6 +26,7 @@ WORDS = Words(
     command="train",
     usage="compact-labse train --data PATH... --out DIR [--model DIR] [--config FILE] [--SETTING VALUE ...]",
     description=DESCRIPTION,
+    lists=("--data", "--stream", COLUMNS, "--corpus.avoid"),
 )
 
 

@@ -21,11 +21,13 @@ from compact_labse.loop_config import LoopConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of, stage
 from compact_labse.students import StudentConfig
+from compact_labse.tokens import Tokens
 from compact_labse.vocabulary import VocabularyConfig
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from compact_labse.pair_training import Share, Sides
     from compact_labse.pairs import Pairs
 
 # Settings that do not change what is trained; `loop` has its own list of those.
@@ -39,6 +41,8 @@ class TrainConfig:
     Args:
         out: Folder that the model is written to.
         data: Files, folders or globs of sentence pairs, one language on the left.
+        stream: Files or `hf:` names of pairs that are read as training goes on, each rank a share of its own, for
+            corpora too large to store; `data` then gives a new vocabulary and the held-out pairs alone.
         model: Folder of the encoder to start from: sentence-transformers, or transformers with `pooling` named. None
             makes a new one of `student`'s shape, with a vocabulary trained on the pairs.
         pooling: Of a new model, or of a folder that does not say it: mean, cls, or pooler (cls, then BERT's own dense
@@ -64,6 +68,7 @@ class TrainConfig:
 
     out: str
     data: list[str] = field(default_factory=list)
+    stream: list[str] = field(default_factory=list)
     model: str | None = None
     pooling: Literal["mean", "cls", "pooler"] | None = None
     work: str | None = None
@@ -103,6 +108,8 @@ class TrainConfig:
             raise UserError("loop.accumulation would rank within parts of the batch: make `chunk` smaller instead")
         if self.model is None and self.student.kind == "static":
             raise UserError("a new teacher is a transformer: student.kind must be bert or electra")
+        if self.stream and self.hard_negatives:
+            raise UserError("hard_negatives are found in stored pairs: give them as data, not as stream")
         if self.corpus.companions:
             raise UserError("corpus.companions belong to distillation; here, set hard_negatives")
 
@@ -134,9 +141,8 @@ def _train(cfg: TrainConfig) -> Path:
 
     from compact_labse import ranks
     from compact_labse.checkpoint import whole_weights
-    from compact_labse.companions import draws
     from compact_labse.loop import train
-    from compact_labse.pair_training import PairTraining
+    from compact_labse.pair_training import PairTraining, sides_of
     from compact_labse.sentence_model import read_modules
     from compact_labse.students.retrained import save_like
     from compact_labse.tower import Tower, shared
@@ -144,20 +150,16 @@ def _train(cfg: TrainConfig) -> Path:
     out, work, seed = Path(cfg.out), cfg.work_folder, cfg.loop.seed
     files = [source.name for source in find_sources(cfg.data, None, PAIR_KINDS)]
     pairs, pairs_key, start, tokens = ranks.after_first(lambda: _prepare(cfg))
-    corpus = replace(cfg.corpus, companions=cfg.hard_negatives)
-    drawn = cfg.batch * (1 + cfg.hard_negatives)
-    sampler = ranks.after_first(
-        lambda: draws(pairs, pairs_key, files, corpus, drawn, seed, cfg.miner, work / "neighbours")
-    )
     device = cfg.loop.torch_device()
     torch.manual_seed(seed + ranks.rank())  # each rank drops other activations
     tower = Tower(read_modules(start)[0], cfg.scale, learn_scale=cfg.learn_scale).to(device)
+    sides = sides_of(tokens)
     task = PairTraining(
         tower,
         shared(tower, cfg.engine, device),
-        pairs,
-        tokens,
-        sampler=sampler,
+        _share(cfg, pairs, pairs_key, start, sides, files),
+        heldout=pairs,
+        sides=sides,
         batch=cfg.batch,
         chunk=cfg.chunk,
         margin=cfg.margin,
@@ -178,6 +180,26 @@ def _train(cfg: TrainConfig) -> Path:
             write_lineage(folder, command="train", config=asdict(cfg), inputs=inputs)
         say(f"teacher of {progress.step} steps saved in {out}")
     return out
+
+
+def _share(cfg: TrainConfig, pairs: Pairs, pairs_key: str, start: Path, sides: Sides, files: list[str]) -> Share:
+    """Where this rank's part of each batch comes from: the stored pairs, or a stream."""
+    from compact_labse import ranks
+    from compact_labse.companions import draws
+    from compact_labse.pair_training import StoredShare
+    from compact_labse.streamed import StreamedShare
+    from compact_labse.torch_encoder import TorchEncoder
+
+    if not cfg.stream:
+        corpus, drawn = replace(cfg.corpus, companions=cfg.hard_negatives), cfg.batch * (1 + cfg.hard_negatives)
+        place = cfg.work_folder / "neighbours"
+        made = ranks.after_first(lambda: draws(pairs, pairs_key, files, corpus, drawn, cfg.loop.seed, cfg.miner, place))
+        return StoredShare(sides, pairs, made, cfg.batch)
+    tokens = TorchEncoder.open(start, device="cpu").tokens
+    tokens = Tokens(tokens.tokenizer, max_tokens=min(cfg.max_tokens, tokens.max_tokens or cfg.max_tokens))
+    count = cfg.batch // ranks.world()
+    sources = find_sources(cfg.stream, None, PAIR_KINDS)
+    return StreamedShare(sources, cfg.corpus, tokens, pairs, count=count, seed=cfg.loop.seed)
 
 
 def _prepare(cfg: TrainConfig) -> tuple[Pairs, str, Path, Path]:

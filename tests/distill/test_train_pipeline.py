@@ -143,6 +143,14 @@ def test_a_static_table_grows_into_a_teacher_and_the_teacher_teaches(folder, tin
     assert main([*static[:3], "--out", str(folder / "small"), "batch=32", *quiet, *small]) == 0
 
 
+def test_a_stream_of_uneven_shares_trains_two_processes(folder):
+    short = (folder / "corpus/en-ru.tsv").read_text().splitlines()[:40]
+    (folder / "corpus/en-ru.tsv").write_text("\n".join(short) + "\n")
+    ended = together(folder, 2, "--stream", str(folder / "corpus"), loop__steps=8)
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert log_of(folder)[-1]["step"] == 8, "40 pairs last for less than three batches of 16"
+
+
 @pytest.mark.parametrize("engine", ["ddp", "fsdp"])
 def test_two_processes_train_what_one_trains(folder, engine):
     assert main(words(folder, out="one", student__dropout=0, loop__steps=8)) == 0
