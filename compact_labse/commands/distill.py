@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from compact_labse.configuration import Words, read_config
-from compact_labse.errors import require
+from compact_labse.errors import UserError, require
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
 
@@ -13,6 +14,7 @@ DESCRIPTION = """Train a small student from a teacher and sentence pairs.
 
 example:
   compact-labse distill --teacher minilm --data pairs/ --out student --loop.steps 2000
+  compact-labse distill --student pruned --teacher minilm --texts texts.txt --out healed   # mend a compressed model
 
 `pairs/` holds files such as en-de.tsv.gz (English<TAB>German; the name tells the language). Files with a header, or
 more columns: --corpus.columns english,german. An interrupted run goes on when the same command is given again. Settings
@@ -31,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     """Run the command with its own words; returns the exit code."""
     require("jsonargparse", "train")
     pipeline = load_pipeline("distill", "student")
-    config = read_config(words, pipeline.DistillConfig, WORDS)
+    config = read_config(_whole_model(list(words)), pipeline.DistillConfig, WORDS)
     for library in ("torch", "transformers", "safetensors"):
         require(library, "train")
     try:
@@ -40,3 +42,19 @@ def main(words: Sequence[str]) -> int:
         say("interrupted; give the same command again to go on from here")
         raise
     return 0
+
+
+def _whole_model(words: list[str]) -> list[str]:
+    """`--student FOLDER` in the words of the configuration: the model in that folder is trained further."""
+    for place, word in enumerate(words):
+        name, given, value = word.partition("=")
+        if name != "--student":
+            continue
+        folder = value if given else words[place + 1] if place + 1 < len(words) else ""
+        if not (Path(folder) / "modules.json").is_file():
+            raise UserError(
+                f"--student takes the folder of a model (with modules.json) to train further, got {folder!r}"
+            )
+        found = ["--student.kind", "folder", "--student.start", folder]
+        return [*words[:place], *found, *words[place + (1 if given else 2) :]]
+    return words

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from compact_labse.errors import UserError
+from compact_labse.settings import token_limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +15,8 @@ class StudentConfig:
     """Shape of a student: a bag of tokens ("static"), or a transformer that is BERT- or ELECTRA-shaped.
 
     Args:
-        kind: "static" (mean of token vectors), "bert", or "electra" (BERT with a table narrower than the model).
+        kind: "static" (mean of token vectors), "bert", "electra" (BERT with a table narrower than the model), or
+            "folder": the model in the folder `start`, of any architecture, trained further (`--student FOLDER`).
         dim: Width of the vectors; for a transformer its hidden size.
         layers: Transformer layers.
         heads: Attention heads; must divide `dim`.
@@ -33,7 +36,7 @@ class StudentConfig:
             steps of its own, so that an export in so many bits loses nothing; None for all values.
     """
 
-    kind: Literal["static", "bert", "electra"] = "static"
+    kind: Literal["static", "bert", "electra", "folder"] = "static"
     dim: int = 256
     layers: int = 3
     heads: int = 4
@@ -47,12 +50,16 @@ class StudentConfig:
     bits: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("static", "bert", "electra"):
-            raise UserError(f"student.kind is {self.kind!r}; known: static, bert, electra")
+        if self.kind not in ("static", "bert", "electra", "folder"):
+            raise UserError(f"student.kind is {self.kind!r}; known: static, bert, electra, folder")
+        if self.kind == "folder" and (self.start in ("random", "teacher") or self.dropout):
+            raise UserError("student.kind folder trains the model in the folder student.start further, without dropout")
+        if self.kind == "folder" and (limit := token_limit(Path(self.start))):
+            object.__setattr__(self, "max_tokens", min(self.max_tokens, limit))
         for name in ("dim", "layers", "heads", "embedding"):
             if getattr(self, name) < 1:
                 raise UserError(f"student.{name} must be at least 1, got {getattr(self, name)}")
-        if self.kind != "static" and self.dim % self.heads:
+        if self.kind in ("bert", "electra") and self.dim % self.heads:
             raise UserError(f"student.heads ({self.heads}) must divide student.dim ({self.dim})")
         if self.ffn is not None and self.ffn < 1:
             raise UserError(f"student.ffn must be at least 1, got {self.ffn}")

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from compact_labse.students.static import StaticStudent
 from compact_labse.students.transformer import TransformerStudent
+from compact_labse.students.whole import FolderStudent
 
 # The names that every release since 3.2 resolves; newer releases write longer ones, which older ones do not know.
 MODULE = "sentence_transformers.models."
@@ -27,6 +28,10 @@ def save_student(student: StaticStudent | TransformerStudent, tokenizer: Tokeniz
     makes the folder appear atomically (`folder.writing_folder`).
     """
     folder = Path(folder)
+    if isinstance(student, FolderStudent):
+        with no_bar():
+            student.save(folder)
+        return
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     tokenizer.no_padding()
     tokenizer.no_truncation()

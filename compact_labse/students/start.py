@@ -1,4 +1,4 @@
-"""First weights of a student: random, from the teacher, or from a trained static student."""
+"""First weights of a student: random, from the teacher, from a trained static student, or a whole model."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from compact_labse.students.from_teacher import layers_into, pieces_into
 from compact_labse.students.identity import start_as
 from compact_labse.students.static import StaticStudent
 from compact_labse.students.transformer import TransformerStudent
+from compact_labse.students.whole import FolderStudent
 from compact_labse.tokens import PAD_NAMES
 
 Student = StaticStudent | TransformerStudent
@@ -27,6 +28,8 @@ def new_student(config: StudentConfig, tokenizer: Tokenizer, teacher: Encoder | 
         raise UserError("student.start is 'teacher', but no teacher was given")
     torch.manual_seed(seed)
     size = tokenizer.get_vocab_size(with_added_tokens=True)
+    if config.kind == "folder":
+        return FolderStudent(config, size)
     return (
         _static(config, tokenizer, teacher, size)
         if config.kind == "static"

@@ -1,0 +1,192 @@
+"""Prune a transformer's structure: whole layers, heads, feed-forward columns and hidden dimensions, so that its tensors
+get smaller and a stock model comes out.
+
+Layers go one by one, always the one whose absence moves the vectors least. Heads, columns and dimensions go by their
+importance on calibration text; the matrices after them take over what can be told from those that stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compact_labse.compress import calibration, surgery
+from compact_labse.compress.alignment import align, states_of
+from compact_labse.compress.architecture import Body
+from compact_labse.compress.importance import Feed, measure
+from compact_labse.compress.model_files import body_path, model_folder
+from compact_labse.compress.saving import save_pruned, stock_of
+from compact_labse.errors import GateError, UserError
+from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.progress import say, track
+from compact_labse.torch_encoder import TorchEncoder
+
+SAME = 0.99999  # cosine of a vector from the folder written with the one computed in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune:
+    """What to prune.
+
+    Args:
+        model: Name or folder of the model.
+        data: Files of text to measure on.
+        out: Folder that is written.
+        layers: Layers that stay.
+        heads: Attention heads that stay in every layer; the hidden width becomes this many times a head's width.
+        ffn: Feed-forward columns that stay in every layer.
+        dim: Hidden width; another way to say `heads`.
+        texts: Texts to calibrate on, and as many others to report on.
+        overwrite: Replace `out`.
+    """
+
+    model: str
+    data: tuple[str, ...]
+    out: Path
+    layers: int | None = None
+    heads: int | None = None
+    ffn: int | None = None
+    dim: int | None = None
+    texts: int = 256
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not any((self.layers, self.heads, self.ffn, self.dim)):
+            raise UserError("nothing to prune: give at least one of --layers, --heads, --ffn, --dim")
+        for name in ("layers", "heads", "ffn", "dim"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.texts < 8:
+            raise UserError(f"--texts must be at least 8, got {self.texts}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What pruning did. Damage is one minus the mean cosine of the vectors of texts that nothing was chosen on."""
+
+    before: dict[str, int]
+    after: dict[str, int]
+    kept_layers: list[int]
+    parameters_before: int
+    parameters_after: int
+    layer_damage: list[float]
+    damage: float
+
+
+def prune(cfg: Prune) -> Pruned:
+    """Write the pruned model folder and say what it cost; the folder appears whole or not at all."""
+    folder = model_folder(cfg.model)
+    source = TorchEncoder.open(folder, device="cpu")
+    if not hasattr(source.module.body, "transformer"):
+        raise UserError(f"{folder} is a bag of tokens: it has no layers to prune; trim shortens its table")
+    body = Body(source.module.body.transformer, str(folder))
+    before = {name: body.size(name) for name in ("layers", "heads", "ffn", "dim")}
+    after = _wanted(cfg, before, body.head_dim)
+    if body.has_projection and after["dim"] == body.transformer.config.embedding_size:
+        raise UserError(
+            f"a stock ELECTRA {after['dim']} wide has no projection from a table of that width: choose another"
+        )
+    texts = calibration.some_texts(cfg.data, 2 * cfg.texts)
+    used, other = texts[: len(texts) // 2], texts[len(texts) // 2 :]
+    feeds, held = (list(calibration.feeds(source.tokens, group)) for group in (used, other))
+    vectors_before = calibration.vectors(source.module, held, len(other))
+    count = sum(parameter.numel() for parameter in source.module.parameters())
+    wanted = states_of(source.module, body, feeds)
+    kept, steps = choose_layers(source.module, body, feeds, len(used), after["layers"])
+    surgery.keep_layers(body, kept)
+    dims = cut(source, body, feeds, after)
+    source.module.body.transformer = stock_of(body.transformer)
+    body = Body(source.module.body.transformer, str(folder))
+    renumbered = {f"{place}.{part}": wanted[f"{old}.{part}"] for place, old in enumerate(kept) for part in _PARTS}
+    aligned = {name: state if dims is None else state[:, dims] for name, state in renumbered.items()}
+    first = wanted["embeddings"]
+    align(source.module, body, feeds, aligned | {"embeddings": first if dims is None else first[:, dims]})
+    vectors_after = calibration.vectors(source.module, held, len(other))
+    done = Pruned(
+        before=before,
+        after=after,
+        kept_layers=kept,
+        parameters_before=count,
+        parameters_after=sum(parameter.numel() for parameter in source.module.parameters()),
+        layer_damage=steps,
+        damage=calibration.damage(vectors_before, vectors_after),
+    )
+    _write(cfg, folder, source, done, other, vectors_after)
+    return done
+
+
+_PARTS = ("attention_norm", "norm")
+
+
+def choose_layers(
+    module: Any, body: Body, feeds: Sequence[Feed], count: int, wanted: int
+) -> tuple[list[int], list[float]]:
+    """The numbers of the layers that stay, and the damage after each one that went, least damaging first."""
+    whole = list(body.stack.layer)
+    kept, steps = list(range(len(whole))), []
+    exact = calibration.vectors(module, feeds, count)
+    rounds = [len(whole) - gone for gone in range(len(whole) - wanted)]
+    for _ in track(rounds, "choosing layers"):
+        damages = []
+        for place in range(len(kept)):
+            body.stack.layer = type(body.stack.layer)([whole[n] for n in kept[:place] + kept[place + 1 :]])
+            damages.append(calibration.damage(exact, calibration.vectors(module, feeds, count)))
+        place = int(np.argmin(damages))
+        steps.append(damages[place])
+        say(f"without layer {kept[place]}: vectors move by {damages[place]:.4f}")
+        del kept[place]
+    body.stack.layer = type(body.stack.layer)(whole)
+    return kept, steps
+
+
+def cut(source: TorchEncoder, body: Body, feeds: Sequence[Feed], after: dict[str, int]) -> Any:
+    """Cut columns, heads and width of the layers that stay; gives the dimensions kept, or None if all are."""
+    narrower = after["dim"] < body.size("dim")
+    if not narrower and after["ffn"] == body.size("ffn"):
+        return None
+    found = measure(source.module, body, feeds)
+    if after["ffn"] < body.size("ffn"):
+        surgery.cut_ffn(body, found, after["ffn"])
+    if not narrower:
+        return None
+    surgery.cut_heads(body, found, after["heads"])
+    return surgery.cut_dim(source.module, body, found, after["dim"])
+
+
+def _wanted(cfg: Prune, there: dict[str, int], head_dim: int) -> dict[str, int]:
+    """The sizes asked for; UserError if they do not fit together or are not smaller."""
+    heads = cfg.heads if cfg.heads is not None else there["heads"]
+    if cfg.heads is None and cfg.dim is not None:
+        heads = cfg.dim // head_dim
+    dim = cfg.dim if cfg.dim is not None else heads * head_dim
+    if dim != heads * head_dim:
+        near = sorted({max(1, dim // head_dim) * head_dim, (dim // head_dim + 1) * head_dim})
+        raise UserError(
+            f"--dim {dim} does not divide into heads of {head_dim} values ({heads} heads make {heads * head_dim}): "
+            f"a stock model's hidden width is heads times {head_dim}, say {' or '.join(map(str, near))}"
+        )
+    after = {"layers": cfg.layers or there["layers"], "heads": heads, "ffn": cfg.ffn or there["ffn"], "dim": dim}
+    for name, size in after.items():
+        if size > there[name]:
+            raise UserError(f"--{name} is {size}, but the model has only {there[name]}")
+    if after == there:
+        raise UserError(f"the model already has {', '.join(f'{name} {size}' for name, size in there.items())}")
+    return after
+
+
+def _write(
+    cfg: Prune, folder: Path, source: TorchEncoder, done: Pruned, texts: list[str], vectors_after: np.ndarray
+) -> None:
+    with writing_folder(cfg.out, overwrite=cfg.overwrite) as new:
+        save_pruned(folder, new, body_path(folder), source.module)
+        read = TorchEncoder.open(new, device="cpu").encode(texts)
+        worst = float(np.einsum("nd,nd->n", read, vectors_after).min())
+        if worst < SAME:
+            raise GateError(f"the folder's vectors are not those computed while pruning: cosine {worst:.6f} < {SAME}")
+        inputs = {name: sha256_file(Path(name)) for name in cfg.data if Path(name).is_file()}
+        inputs |= {cfg.model: model_hash(folder)}
+        write_lineage(new, command="prune", config=asdict(cfg) | {"result": asdict(done)}, inputs=inputs)

@@ -1,0 +1,181 @@
+"""Pruning tiny models of every family: stock models come out, choices are right, healing mends."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="tiny models need the extra 'train'")
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from compact_labse import sample
+from compact_labse.cli import main
+from compact_labse.compress import calibration, importance, structure
+from compact_labse.compress.architecture import Body
+from compact_labse.compress.structure import Prune, prune
+from compact_labse.encoder import load
+from compact_labse.errors import UserError
+from compact_labse.torch_encoder import TorchEncoder
+
+FAMILIES = ["labse", "minilm", "electra", "distilbert", "xlmr", "mpnet"]
+NAMES = {"distilbert": ("n_layers", "n_heads", "hidden_dim", "dim")}
+STOCK = ("num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_size")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("text") / "texts.txt"
+    path.write_text("\n".join(sample.sentences("en")[:40]), encoding="utf-8")
+    return str(path)
+
+
+def cfg(model, out, text, **sizes) -> Prune:
+    return Prune(model=str(model), out=out, data=(text,), texts=16, **sizes)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_gets_smaller_and_stays_stock(tiny, tmp_path, text, name):
+    heads = 2 if name == "electra" else 1  # a stock ELECTRA as wide as its table has no projection
+    done = prune(cfg(tiny(name), tmp_path / "new", text, layers=1, heads=heads, ffn=12))
+    config = json.loads((tmp_path / "new" / "config.json").read_text())
+    assert [config[key] for key in NAMES.get(name, STOCK)] == [1, heads, 12, 8 * heads]
+    assert done.parameters_after < 0.8 * done.parameters_before
+    assert len(done.layer_damage) == 1
+    encoder = load(str(tmp_path / "new"))
+    vectors = encoder.encode(["a", "The train leaves."])
+    assert vectors.shape == (2, 12 if name in ("labse", "distilbert") else 8 * heads)
+    assert np.isfinite(vectors).all()
+    assert (tmp_path / "new" / "lineage.json").is_file()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_parts_that_do_nothing_are_the_ones_that_go(tiny_copy, tmp_path, text, name):
+    """Every second column and the second head write nothing: without them the vectors are the same."""
+    folder = tiny_copy(name)
+    encoder = TorchEncoder.open(folder)
+    body = Body(encoder.module.body.transformer, name)
+    with torch.no_grad():
+        for layer in body.layers:
+            layer.part("second").weight[:, ::2] = 0
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        weights | {k: v.contiguous() for k, v in body.transformer.state_dict().items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    done = prune(cfg(folder, tmp_path / "new", text, ffn=16))
+    assert done.damage < 1e-4
+    texts = sample.sentences("de")[:8]
+    assert (
+        np.einsum("nd,nd->n", load(str(folder)).encode(texts), load(str(tmp_path / "new")).encode(texts)).min() > 0.999
+    )
+
+
+def test_importance_is_the_change_by_a_gate(tiny, text):
+    """Against the slow obvious way: scale one column by 1 + e and see how far the vectors move."""
+    encoder = TorchEncoder.open(tiny("minilm"))
+    body = Body(encoder.module.body.transformer, "tiny")
+    feeds = list(calibration.feeds(encoder.tokens, calibration.some_texts((text,), 16)))
+    found = sum(importance.measure(encoder.module, body, feeds, seed=k).importance["0.second"] for k in range(60))
+    before = calibration.vectors(encoder.module, feeds, 16)
+    second, moved = body.layers[0].part("second"), []
+    for column in range(body.size("ffn")):
+        with torch.no_grad():
+            kept = second.weight[:, column].clone()
+            second.weight[:, column] *= 1.01
+            moved.append(float(np.square(calibration.vectors(encoder.module, feeds, 16) - before).sum()))
+            second.weight[:, column] = kept
+    moved = np.array(moved)
+    assert moved.max() > 0
+    assert np.corrcoef(found.numpy(), moved)[0, 1] > 0.9
+
+
+def test_stand_ins_are_exact_where_inputs_repeat_others():
+    torch.manual_seed(0)
+    free_RK = torch.randn(200, 4)
+    x_RK = torch.cat([free_RK, free_RK @ torch.randn(4, 3)], 1)
+    weight_NK, kept = torch.randn(5, 7), torch.arange(4)
+    halves = [part.T @ part for part in x_RK.split(100)]
+    fitted = importance.with_stand_ins(weight_NK, halves, kept)
+    error = (x_RK[:, kept] @ fitted.T - x_RK @ weight_NK.T).norm() / (x_RK @ weight_NK.T).norm()
+    assert error < 1e-3 < ((x_RK[:, kept] @ weight_NK[:, kept].T - x_RK @ weight_NK.T).norm() / 100)
+
+
+def test_stand_ins_leave_weights_alone_where_nothing_can_be_told():
+    torch.manual_seed(0)
+    x_RK = torch.randn(60, 40)
+    weight_NK, kept = torch.randn(3, 40), torch.arange(30)
+    fitted = importance.with_stand_ins(weight_NK, [part.T @ part for part in x_RK.split(30)], kept)
+    assert (fitted - weight_NK[:, kept]).norm() < 0.35 * weight_NK[:, kept].norm()
+
+
+def test_the_layer_that_does_least_goes_first(tiny, text):
+    encoder = TorchEncoder.open(tiny("minilm"))
+    body = Body(encoder.module.body.transformer, "tiny")
+    with torch.no_grad():  # normalised already, the second layer changes next to nothing
+        for name in ("attended", "second"):
+            layer = body.layers[1].part(name)
+            layer.weight.mul_(1e-4)
+            layer.bias.zero_()
+    feeds = list(calibration.feeds(encoder.tokens, calibration.some_texts((text,), 16)))
+    kept, steps = structure.choose_layers(encoder.module, body, feeds, 16, 1)
+    assert kept == [0]
+    assert steps[0] < 1e-3
+    assert len(body.layers) == 2  # choosing changes nothing
+
+
+def test_aligning_shrinks_the_damage(tiny, tmp_path, text, monkeypatch):
+    aligned = prune(cfg(tiny("minilm"), tmp_path / "a", text, ffn=8)).damage
+    monkeypatch.setattr(structure, "align", lambda *parts: None)
+    plain = prune(cfg(tiny("minilm"), tmp_path / "b", text, ffn=8)).damage
+    assert 0 < aligned < plain
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "words"),
+    [
+        ("minilm", {"dim": 12}, "--dim 12 does not divide into heads of 8 values"),
+        ("minilm", {"heads": 1, "dim": 16}, "--dim 16 does not divide into heads of 8 values .1 heads make 8"),
+        ("minilm", {"layers": 3}, "--layers is 3, but the model has only 2"),
+        ("minilm", {"layers": 2}, "the model already has layers 2, heads 2"),
+        ("minilm", {}, "nothing to prune: give at least one of --layers"),
+        ("minilm", {"ffn": -1}, "--ffn must be at least 1, got -1"),
+        ("static", {"layers": 1}, "is a bag of tokens"),
+        ("electra", {"heads": 1}, "a stock ELECTRA 8 wide has no projection"),
+    ],
+)
+def test_mistakes_are_one_sentence(tiny, tmp_path, text, name, sizes, words):
+    with pytest.raises(UserError, match=words):
+        prune(cfg(tiny(name), tmp_path / "new", text, **sizes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_healing_from_the_original_mends(tiny, tmp_path, capsys):
+    """The vectors of a pruned model come nearer to the original's again, and the folder keeps its shape."""
+    texts = [text for language in ("en", "de", "fr", "es") for text in sample.sentences(language)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    pruned, healed, file = str(tmp_path / "pruned"), str(tmp_path / "healed"), str(tmp_path / "texts.txt")
+    assert main(["prune", str(tiny("labse")), "--ffn", "8", "--layers", "1", "--data", file, "--out", pruned]) == 0
+    assert "damage      0." in capsys.readouterr().out
+    settings = {
+        "batch": 64, "loop.steps": 120, "loop.eval_every": 200, "loop.bf16": "false", "loop.device": "cpu",
+        "loop.tensorboard": "false", "loop.optimizer.lr": 0.003, "objectives.ranking": 0, "objectives.similarity": 0,
+        "corpus.heldout": 0,
+    }  # fmt: skip
+    options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    words = ["distill", "--student", pruned, "--teacher", str(tiny("labse")), "--texts", file, "--out", healed]
+    assert main([*words, *options]) == 0
+    original, before, after = (load(place).encode(texts) for place in (str(tiny("labse")), pruned, healed))
+    damage_before, damage_after = (calibration.damage(original, vectors) for vectors in (before, after))
+    assert damage_after < 0.6 * damage_before
+    shapes = [{k: v.shape for k, v in load_file(f"{place}/model.safetensors").items()} for place in (pruned, healed)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_student_that_is_no_folder_is_named(tmp_path, capsys):
+    assert main(["distill", "--student", str(tmp_path), "--texts", "x", "--out", "y"]) == 2
+    assert "--student takes the folder of a model" in capsys.readouterr().err
