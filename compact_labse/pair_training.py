@@ -113,8 +113,9 @@ class PairTraining:
         self, batch: PairBatch, share: float, vectors_ND: Tensor, scale: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         vectors_BSD = vectors_ND[batch.place_N].unflatten(0, (len(batch.key_BA2), -1))
-        size = self._local or len(vectors_BSD)
-        parts = zip(vectors_BSD.split(size), batch.key_BA2.split(size), strict=True)
+        count = len(vectors_BSD) // self._local if self._local else 1
+        # Every count-th pair, as ranks take them: neighbours in a batch are of one language.
+        parts = [(vectors_BSD[k::count], batch.key_BA2[k::count]) for k in range(count)]
         rank = partial(gathered_ranking, scale=scale, margin=self._margin, gathered=not self._local)
         ranked = [rank(vectors, keys) for vectors, keys in parts]
         loss = torch.stack([each.loss for each in ranked]).mean() * share
