@@ -27,13 +27,17 @@ def keep_layers(body: Body, kept: Sequence[int]) -> None:
 
 @torch.no_grad()
 def cut_ffn(body: Body, found: Statistics, width: int) -> None:
-    """The `width` most important columns of every layer; their weights stand in for the others."""
+    """The `width` most important columns of every layer.
+
+    No stand-ins here: measured on all-MiniLM-L6-v2 with half the columns, least squares on the sum that a layer adds
+    moved the vectors by 0.154, leaving the weights alone by 0.110, since the sum's largest values are not what matters.
+    """
     for place, layer in enumerate(body.layers):
         name = f"{place}.second"
         kept = largest(found.importance[name], width)
         first, second = layer.part("first"), layer.part("second")
         layer.put("first", linear(first.weight[kept], first.bias[kept]))
-        layer.put("second", linear(with_stand_ins(second.weight, found.products[name], kept), second.bias))
+        layer.put("second", linear(second.weight[:, kept], second.bias))
     setattr(body.transformer.config, body.family.ffn, width)
 
 

@@ -85,6 +85,25 @@ def blocks8(weight_KN: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return codes.astype(np.uint8), scale.reshape(-1)
 
 
+def blocks4(weight_KN: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 `[N, blocks, size / 2]`, two codes around 8 a byte, and scales `[N * blocks]`, as MatMulNBits reads them.
+
+    Each block's scale is, of 25, the one that leaves the smallest squared error.
+    """
+    inputs, outputs = weight_KN.shape
+    count = -(-inputs // size)
+    padded = np.pad(weight_KN, ((0, count * size - inputs), (0, 0))).T.reshape(outputs, count, size)
+    widest = _peak(padded) / 7
+    best, least = widest, np.full_like(widest, np.inf)
+    for clip in CLIPS:
+        scale = (widest * clip).astype(np.float32)
+        error = np.clip(np.rint(padded / scale), -8, 7) * scale - padded
+        loss = (error * error).sum(axis=-1, keepdims=True)
+        best, least = np.where(loss < least, scale, best), np.minimum(loss, least)
+    codes = (np.clip(np.rint(padded / best), -8, 7) + 8).astype(np.uint8)
+    return codes[..., 0::2] | codes[..., 1::2] << 4, best.reshape(-1)
+
+
 def _peak(values: np.ndarray) -> np.ndarray:
     """The largest magnitude along the last axis, never zero."""
     return np.maximum(np.abs(values).max(axis=-1, keepdims=True), np.float32(1e-20)).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ class Edit:
     """A copy of a model under change. `replace` as often as needed, then `finish` once."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        self.only: Collection[str] | None = None  # outputs of the products that `linears` gives; None: all
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self._constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
@@ -70,7 +71,8 @@ class Edit:
         return [
             Linear(node=node, activation=node.input[0], weight=node.input[1])
             for node in self.nodes("MatMul")
-            if self.is_constant(node.input[1])
+            if (self.only is None or node.output[0] in self.only)
+            and self.is_constant(node.input[1])
             and len(self._constants[node.input[1]].dims) == 2
             and shapes.get(node.input[0], [])[:-1] == ["batch", "tokens"]
         ]

@@ -20,7 +20,7 @@ import onnx
 from onnx import helper
 
 from compact_labse.formats.contract import INPUTS
-from compact_labse.formats.integers import blocks8, columns8
+from compact_labse.formats.integers import blocks4, blocks8, columns8
 from compact_labse.formats.onnx_edit import CONTRIB, Edit, Linear
 from compact_labse.formats.row_plan import CENTRE, RowPlan
 from compact_labse.formats.static_plan import StaticPlan
@@ -36,15 +36,18 @@ def rows(edit: Edit, plans: Mapping[str, RowPlan]) -> None:
         edit.replace(linear.node, [*front, *_integer_product(edit, linear, plan)])
 
 
-def blocks(edit: Edit, size: int) -> None:
-    """Quantize the matrices in blocks of `size` inputs, and let ONNX Runtime do the same with the activations."""
+def blocks(edit: Edit, size: int, bits: int = 8) -> None:
+    """Quantize the matrices in blocks of `size` inputs, and let ONNX Runtime do the same with the activations.
+
+    Of 8 or 4 bits; the activations have 8 in either case.
+    """
     for linear in edit.linears():
         weight_KN = edit.array(linear.weight)
-        codes, scales = blocks8(weight_KN, size)
-        name = f"{linear.weight}__blocks"
+        codes, scales = blocks8(weight_KN, size) if bits == 8 else blocks4(weight_KN, size)
+        name = f"{linear.weight}__blocks{bits}"
         inputs = [linear.activation, edit.constant(name, codes), edit.constant(f"{name}__scale", scales)]
         # Level 4: multiply in int8; the other levels make floats of the weights first, which is slower than float32.
-        attributes = {"K": weight_KN.shape[0], "N": weight_KN.shape[1], "bits": 8, "accuracy_level": 4}
+        attributes = {"K": weight_KN.shape[0], "N": weight_KN.shape[1], "bits": bits, "accuracy_level": 4}
         node = _contrib("MatMulNBits", inputs, linear.node.output, block_size=size, **attributes)
         edit.replace(linear.node, [node])
 

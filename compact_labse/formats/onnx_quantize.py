@@ -32,6 +32,7 @@ _LINEAR: dict[str, Callable[[Edit, Plans], None]] = {
     "blocks-128": lambda edit, plans: onnx_linear.blocks(edit, 128),
     "blocks-64": lambda edit, plans: onnx_linear.blocks(edit, 64),
     "blocks-32": lambda edit, plans: onnx_linear.blocks(edit, 32),
+    "blocks4-32": lambda edit, plans: onnx_linear.blocks(edit, 32, bits=4),
     "tables": lambda edit, plans: None,
     "static": onnx_linear.static,
     "dynamic": lambda edit, plans: onnx_linear.dynamic(edit),
@@ -83,6 +84,23 @@ def quantize(model: onnx.ModelProto, *, recipe: str, table_bits: int, plans: Pla
     quantize_tables(edit, table_bits)
     if recipe != "tables":
         onnx_linear.fuse_gelu(edit)
+    return edit.finish()
+
+
+def quantize_mixed(
+    model: onnx.ModelProto, recipes: Mapping[str, str], table_bits: int | None, plans: Plans
+) -> onnx.ModelProto:
+    """A copy in which each linear layer has a recipe of its own, by the name of its output; others stay float32.
+
+    `plans` are those of "rows"; tables stay as they are if `table_bits` is None.
+    """
+    edit = Edit(model)
+    for recipe in sorted(set(recipes.values())):
+        edit.only = {name for name, wanted in recipes.items() if wanted == recipe}
+        _LINEAR[recipe](edit, plans)
+    if table_bits is not None:
+        quantize_tables(edit, table_bits)
+    onnx_linear.fuse_gelu(edit)
     return edit.finish()
 
 
