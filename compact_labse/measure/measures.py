@@ -99,11 +99,12 @@ def batching(encoder: Remembering, dataset: Parallel, trained: Trained) -> Value
     chosen = {code: (texts[:each], side[:each]) for code, (texts, side) in dataset.pairs.items()}
     owner = np.array([code for code, (texts, _) in chosen.items() for _ in texts])
     texts = [text for side, _ in chosen.values() for text in side]
-    english = [text for _, side in chosen.values() for text in side]
+    # Each English sentence once: between equal documents rounding alone would decide.
+    english = list(dict.fromkeys(text for _, side in chosen.values() for text in side))
     # Languages in turn, so that long and short sentences meet in a batch.
     order = np.random.default_rng(0).permutation(len(texts))
     found = conditions(encoder.encoder, [texts[row] for row in order])  # type: ignore[arg-type]
-    documents = conditions(encoder.encoder, [english[row] for row in order])  # type: ignore[arg-type]
+    documents = conditions(encoder.encoder, english)  # type: ignore[arg-type]
     alone_N = nearest(found["alone"], documents["alone"])[:, 0]
     languages: dict[str, dict[str, Any]] = {code: {} for code in chosen}
     for name in (name for name in found if name != "alone"):

@@ -12,7 +12,7 @@ function widthOf(text) {
 /* What hovering, focusing or touching shows. */
 function showTip(mark) {
   const box = mark.getBoundingClientRect();
-  tip.textContent = mark.dataset.tip;
+  tip.textContent = mark.dataset.tip + (mark.dataset.near ? `\nHere too: ${mark.dataset.near}` : "");
   tip.style.left = Math.max(8, Math.min(box.right + 10, innerWidth - tip.offsetWidth - 8)) + "px";
   tip.style.top = Math.max(8, box.top - tip.offsetHeight - 6) + "px";
   tip.style.opacity = 1;
@@ -26,6 +26,7 @@ addEventListener("scroll", () => { tip.style.opacity = 0; }, { passive: true });
 
 /* Trade-offs: points by two figures, the front of what nothing beats, filters. */
 const plots = data.plots, hidden = { runtime: new Set(), dtype: new Set() }, scatters = [];
+let paper = 0; /* the width of a plot on paper, known before the page is laid out for it; 0 on a screen */
 const kinds = name => [...new Set(plots.points.map(point => point[name]))].sort();
 const runtimes = kinds("runtime"), dtypes = ["fp32", ...kinds("dtype").filter(type => type !== "fp32")];
 const polygon = corners => "M" + corners.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L") + "Z";
@@ -95,7 +96,7 @@ function placeLabel(x, y, text, taken, frame) {
 }
 function scatter(box, x, y) {
   const points = plots.points.filter(point => visible(point) && x.key in point.values && y.key in point.values);
-  const width = Math.max(260, box.clientWidth), height = Math.round(Math.min(430, Math.max(300, width * 0.68)));
+  const width = paper || Math.max(260, box.clientWidth), height = Math.round(Math.min(430, Math.max(300, width * 0.68)));
   if (!points.length) { box.innerHTML = `<p class="soft" style="padding:60px 0;text-align:center">Nothing to show: no visible artifact has both figures.</p>`; return; }
   const top = 12, bottom = height - 44;
   const vertical = scale(y, points.map(point => point.values[y.key]), bottom, top);
@@ -125,8 +126,9 @@ function scatter(box, x, y) {
     const [px, py] = where(point), label = placeLabel(px, py, point.label, taken, [left, top - 6, width, bottom]);
     const axes = [...new Set([x, y, plots.axes[0]])].filter(axis => axis.key in point.values);
     const lines = axes.map(axis => `${axis.title}: ${figure(point.values[axis.key], axis.unit)}`);
+    const near = points.filter(other => other !== point && Math.hypot(where(other)[0] - px, where(other)[1] - py) < 8).map(other => other.label).join(", ");
     const note = `${point.label}\n${point.runtime}, ${point.dtype}\n${lines.join("\n")}`;
-    svg += `<g class="point ${colour(point.runtime)}" tabindex="0" role="img" aria-label="${safe(note)}" data-label="${safe(point.label)}" data-tip="${safe(note)}">`;
+    svg += `<g class="point ${colour(point.runtime)}" tabindex="0" role="img" aria-label="${safe(note)}" data-label="${safe(point.label)}" data-near="${safe(near)}" data-tip="${safe(note)}">`;
     if (label) {
       taken.push(label);
       const end = Math.min(Math.max(px, label[0] + 4), label[2] - 4), far = label[1] > py + 16 ? label[1] : label[3] < py - 16 ? label[3] : 0;
@@ -232,6 +234,9 @@ if (at("plots")) {
   drawPlots();
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; drawPlots(); } });
-  for (const moment of ["beforeprint", "afterprint"]) addEventListener(moment, drawPlots);
+  for (const moment of ["beforeprint", "afterprint"]) addEventListener(moment, () => {
+    paper = moment === "beforeprint" ? 860 / scatters.length : 0;
+    drawPlots();
+  });
 }
 if (at("space")) makeSpace();

@@ -9,7 +9,7 @@ from typing import Any
 from compact_labse.measure.entries import Entry, Table
 from compact_labse.measure.page_data import embedded, plot_data, space_data
 from compact_labse.measure.page_heat import heat_map
-from compact_labse.measure.page_steps import waterfall
+from compact_labse.measure.page_steps import points, waterfall
 from compact_labse.measure.quality_tables import column_title
 from compact_labse.measure.summary import Row, Speed, Summary
 from compact_labse.measure.tables import footnotes, tables
@@ -79,7 +79,8 @@ def _card(row: Row, summary: Summary) -> str:
     facts = []
     size, whole = row.model["artifact_bytes"], summary.reference.model["artifact_bytes"]
     if size and whole:
-        facts.append((f"{whole / size:.1f}×", "smaller", f"{size / 1e6:.1f} MB"))
+        ratio, word = (whole / size, "smaller") if whole >= size else (size / whole, "larger")
+        facts.append((f"{ratio:.1f}×", word, f"{size / 1e6:.1f} MB"))
     for cell in ("text", *summary.cells):
         speed = row.speeds.get(cell)
         if speed and speed.versus:
@@ -89,7 +90,7 @@ def _card(row: Row, summary: Summary) -> str:
         measure, name = values["measures"][0], values["headline"]
         theirs = summary.reference.quality.get(dataset, {}).get("means", {}).get(name)
         mine = values["means"][name][measure]
-        delta = f"{mine - theirs[measure]:+.1f} points".replace("-", "−") if theirs else ""
+        delta = f"{points(mine - theirs[measure])} points" if theirs else ""
         facts.append((f"{mine:.1f}", column_title(dataset, name, measure), delta))
     shown = "".join(
         f"<div><b>{escape(big)}</b><span>{escape(what)}</span><small>{escape(more)}</small></div>"

@@ -29,23 +29,33 @@ class Step:
 
 
 def steps(summary: Summary) -> list[Step]:
-    """One step per artifact that has a size: from the row that its lineage names, else from the row before it.
+    """One step per artifact that has a size: from the row that its lineage tells, else from the row before it.
 
     An artifact that is larger than the one before it and names no source is no step but the start of others.
     """
     sized = [row for row in summary.rows if row.model["artifact_bytes"]]
-    by_hash = {row.model["hash"]: row for row in sized}
     made = []
     for number, row in enumerate(sized):
-        named = [by_hash[found] for found in row.model.get("made_from") or () if found in by_hash]
-        # Several: the youngest ancestor, the one that stands last in the order given.
-        ancestors = sorted((other for other in named if other is not row), key=sized.index)
+        source = _source(row, sized)
         before = sized[number - 1] if number else None
-        if ancestors:
-            made.append(_step(ancestors[-1], row, named=True))
+        if source is not None:
+            made.append(_step(source, row, named=True))
         elif before is not None and row.model["artifact_bytes"] <= before.model["artifact_bytes"]:
             made.append(_step(before, row, named=False))
     return made
+
+
+def _source(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The row that a row was made from: the last that its lineage names, else the first larger one of the same origin.
+
+    Exports of a folder that is not itself a row have only that origin in common.
+    """
+    origins = set(row.model.get("made_from") or ())
+    named = [other for other in rows if other is not row and other.model["hash"] in origins]
+    size = row.model["artifact_bytes"]
+    kin = [other for other in rows[: rows.index(row)] if origins & set(other.model.get("made_from") or ())]
+    larger = [other for other in kin if other.model["artifact_bytes"] > size]
+    return named[-1] if named else larger[0] if larger else None
 
 
 def _step(source: Row, made: Row, *, named: bool) -> Step:
@@ -115,11 +125,14 @@ def _chips(step: Step) -> list[str]:
             text = f"same {'size' if better == 'smaller' else 'speed'}" if same else f"{shown:.1f}× {word}"
             chips.append(_chip(text, "even" if same else "good" if ratio > 1 else "bad"))
     if step.points is not None:
-        flat = abs(step.points) < 0.05
-        text = "±0.0" if flat else f"{step.points:+.1f}".replace("-", "−")
         kind = "good" if step.points >= 0.05 else "bad" if step.points <= -_DEAR else "even"
-        chips.append(_chip(f"{text} points", kind, step.measure))
+        chips.append(_chip(f"{points(step.points)} points", kind, step.measure))
     return chips
+
+
+def points(change: float) -> str:
+    """A change of accuracy with its sign, `±0.0` where it rounds to nothing."""
+    return "±0.0" if abs(change) < 0.05 else f"{change:+.1f}".replace("-", "−")
 
 
 def _chip(text: str, kind: str, note: str = "") -> str:

@@ -81,6 +81,14 @@ def test_steps_follow_the_lineage_and_else_the_order():
     assert found[2].faster is None
 
 
+def test_exports_of_one_folder_are_steps_from_the_first_larger_one():
+    exports = [{**model(name, size=size), "made_from": ["a"]} for name, size in (("f", 9e6), ("i8", 3e6), ("i4", 2e6))]
+    stranger = {**model("stranger", size=1e6), "made_from": ["b"]}
+    found = steps(summarise([retrieval(m, "pud", de=90.0) for m in (*exports, stranger)]))
+    wanted = [("f", "i8", True), ("f", "i4", True), ("i4", "stranger", False)]
+    assert [(step.source.label, step.made.label, step.named) for step in found] == wanted
+
+
 def test_a_latency_that_falls_is_a_gain():
     records = [speed(m, ms, 0) for m, ms in ((TEACHER, 12.0), (INT8, 3.0))]
     assert steps(summarise(records))[0].faster == pytest.approx(4)
