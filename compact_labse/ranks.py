@@ -191,6 +191,18 @@ def _join(device: torch.device, timeout: timedelta) -> None:
         require("torch_xla.distributed.xla_backend", "train")
         dist.init_process_group("xla", init_method="xla://", timeout=timeout)
     else:
-        dist.init_process_group(BACKENDS[device.type], timeout=timeout)
+        store, number, count = next(dist.rendezvous("env://", timeout=timeout))
+        store = dist.PrefixStore(_attempt(), store)
+        dist.init_process_group(BACKENDS[device.type], store=store, rank=number, world_size=count, timeout=timeout)
     _control = dist.new_group(backend="gloo", timeout=timeout)
     _waiting = dist.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def _attempt() -> str:
+    """What keeps the addresses of ranks that `torchrun` started again from those of the dead ones before them.
+
+    On one machine it hands out the same store once more (torch 2.13), and now and then a new rank waits for a dead one
+    for ever. Among several machines the store is a new one, and their counts of restarts need not agree.
+    """
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}" if alone else "all"

@@ -5,6 +5,8 @@ Shapes: R texts, T tokens, D dimension.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -50,7 +52,11 @@ def shared(tower: Tower, engine: str, device: torch.device) -> nn.Module:
         fully_shard(tower)
         return tower
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(tower, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # torch 2.13 has another name for it, which older ones do not know
+        return DistributedDataParallel(tower, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def _layers(body: nn.Module) -> list[nn.Module]:
