@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from math import log10
 
+NAMESPACE = "http://www.w3.org/2000/svg"
 WIDTH, HEIGHT = 640, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 190, 18, 48
 COLOURS = ("#1f5fa8", "#c2571a", "#2b7a4b", "#8a3a8f", "#7a6a00", "#444444")
@@ -33,8 +34,7 @@ def curves(drawn: Sequence[Curve], x_label: str, y_label: str) -> str:
         return HEIGHT - _BOTTOM - _share(y, low, high) * (HEIGHT - _TOP - _BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="12">',
+        f'<svg xmlns="{NAMESPACE}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         f"<title>{escape(y_label)} against {escape(x_label)}</title>",
     ]
