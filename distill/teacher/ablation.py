@@ -10,10 +10,8 @@ removed from training.
 from __future__ import annotations
 
 import shutil
-import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +35,7 @@ ARMS = {
     "pretrained": "starts from MLM and TLM on the same text",
     "pretrained-mlm": "starts from MLM on the same text",
 }
-COLUMNS = (("tatoeba", "29"), ("tatoeba", "36"), ("pud", "17"))
-DIRECTIONS = ("xx_en", "en_xx")
+SHARED = ("pairs", "vocabulary")  # stages that are the same for every run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +100,10 @@ WORDS = Words(
 
 def run(cfg: AblationConfig) -> Path:
     """Make every run that is missing, evaluate it, and write the table; gives its path."""
+    from compact_labse.measure.arms import table
     from compact_labse.measure.results import Results
 
-    out = Path(cfg.out)
+    out, chosen = Path(cfg.out), {arm: ARMS[arm] for arm in cfg.arms}
     with alone_in(out):
         results = Results(out / "results.jsonl")
         runs = [(arm, seed) for seed in cfg.seeds for arm in cfg.arms]
@@ -114,7 +112,7 @@ def run(cfg: AblationConfig) -> Path:
             folder = _trained(cfg, arm, seed)
             _evaluate(cfg, folder, results)
             with writing_file(out / "table.md") as temporary:  # after every run, so that one can look early
-                temporary.write_text(table(results.records, cfg), encoding="utf-8")
+                temporary.write_text(table(results.records, chosen, cfg.seeds, base="base"), encoding="utf-8")
     say(f"table: {out / 'table.md'}")
     return out / "table.md"
 
@@ -178,6 +176,7 @@ def _made(config: Any, pipeline: str, ranks: int) -> Path:
         if (out / "config.yaml").read_text(encoding="utf-8") != text:
             raise UserError(f"{out} was made with other settings; delete it, or choose another --out")
         return out
+    with_shared(config.work_folder, out.parent / "corpus")
     if ranks == 1:
         load_pipeline("distill", f"teacher/{pipeline}").run(config)
     else:
@@ -185,8 +184,24 @@ def _made(config: Any, pipeline: str, ranks: int) -> Path:
         file.write_text(text, encoding="utf-8")
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
         subprocess.run([*launch, "-m", "compact_labse", pipeline, "--config", str(file)], check=True)
-    shutil.rmtree(config.work_folder)  # tokens and checkpoints: what the next run has of its own
+    _keep_shared(config.work_folder, out.parent / "corpus")
+    shutil.rmtree(config.work_folder)  # tokens and checkpoints: what each run has of its own
     return out
+
+
+def with_shared(work: Path, corpus: Path) -> None:
+    """Let a run find the pairs and the vocabulary that an earlier one has made; the stages check that they fit."""
+    work.mkdir(parents=True, exist_ok=True)
+    for name in SHARED:
+        if (corpus / name).is_dir() and not (work / name).exists():
+            (work / name).symlink_to((corpus / name).resolve())
+
+
+def _keep_shared(work: Path, corpus: Path) -> None:
+    corpus.mkdir(exist_ok=True)
+    for name in SHARED:
+        if (work / name).is_dir() and not (work / name).is_symlink() and not (corpus / name).exists():
+            (work / name).rename(corpus / name)
 
 
 def _evaluate(cfg: AblationConfig, folder: Path, results: Any) -> None:
@@ -199,52 +214,6 @@ def _evaluate(cfg: AblationConfig, folder: Path, results: Any) -> None:
     for dataset in find(Path(cfg.evaluation), "36"):
         if dataset.name in ("tatoeba", "pud"):
             record_quality(results, artifact, encoder, dataset)
-
-
-def scores(records: Sequence[dict[str, Any]]) -> dict[str, dict[tuple[str, str, str], float]]:
-    """Accuracy in percent of each run's label by data set, language set and direction."""
-    found: dict[str, dict[tuple[str, str, str], float]] = {}
-    for record in (record for record in records if record["kind"] == "quality"):
-        row = found.setdefault(record["model"]["label"], {})
-        for name, key in COLUMNS:
-            if record["config"]["dataset"] == name and key in record["values"]["means"]:
-                row |= {(name, key, way): record["values"]["means"][key][way] for way in DIRECTIONS}
-    return found
-
-
-def table(records: Sequence[dict[str, Any]], cfg: AblationConfig) -> str:
-    """Markdown: the mean over seeds of each arm and, in brackets, its difference to the base of the same seeds.
-
-    Behind ± is the standard deviation over seeds, of the arm itself and of the difference.
-    """
-    found = scores(records)
-    heads = [
-        f"{name.capitalize() if name != 'pud' else 'PUD'}-{key} {way.replace('_', '→')}"
-        for name, key in COLUMNS
-        for way in DIRECTIONS
-    ]
-    lines = [f"| arm | seeds | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
-    for arm in cfg.arms:
-        seeds = [seed for seed in cfg.seeds if f"{arm}-{seed}" in found]
-        if seeds:
-            cells = [_cell(found, arm, seeds, (name, key, way)) for name, key in COLUMNS for way in DIRECTIONS]
-            lines.append(f"| {arm}: {ARMS[arm]} | {len(seeds)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(found: dict[str, dict[Any, float]], arm: str, seeds: list[int], column: tuple[str, str, str]) -> str:
-    values = [found[f"{arm}-{seed}"][column] for seed in seeds if column in found[f"{arm}-{seed}"]]
-    if not values:
-        return "-"
-    both = [seed for seed in seeds if column in found.get(f"base-{seed}", {}) and column in found[f"{arm}-{seed}"]]
-    gains = [found[f"{arm}-{seed}"][column] - found[f"base-{seed}"][column] for seed in both]
-    gain = f" ({_spread(gains, '+')})" if gains and arm != "base" else ""
-    return _spread(values) + gain
-
-
-def _spread(values: Sequence[float], sign: str = "") -> str:
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{sign}.1f}{deviation}"
 
 
 if __name__ == "__main__":
