@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sizes.add_argument("--heads", metavar="N", type=int, help="heads that stay in each layer; narrows the model")
     sizes.add_argument("--ffn", metavar="N", type=int, help="feed-forward columns that stay in each layer")
     sizes.add_argument("--dim", metavar="N", type=int, help="hidden width, a multiple of a head's")
+    sizes.add_argument(
+        "--table", metavar="N", type=int, help="width of the table: BERT becomes ELECTRA, a bag gets a Dense"
+    )
     parser.add_argument("--texts", metavar="N", type=int, default=256, help="texts to calibrate on (default: 256)")
     parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists (default: refuse)")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         require(library, "train")
     from compact_labse.compress.structure import Prune, prune
 
-    names = ("model", "out", "layers", "heads", "ffn", "dim", "texts", "overwrite")
+    names = ("model", "out", "layers", "heads", "ffn", "dim", "table", "texts", "overwrite")
     done = prune(Prune(data=tuple(args.data), **{name: getattr(args, name) for name in names}))
     print(json.dumps({"out": str(args.out), **asdict(done)}) if args.json else _table(done))
     return 0
@@ -57,9 +60,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(done: Pruned) -> str:
     sizes = ", ".join(f"{name} {done.before[name]} -> {size}" for name, size in done.after.items())
+    layers = f"{', '.join(map(str, done.kept_layers))} stay" if done.kept_layers else "none"
     return "\n".join([
         f"sizes       {sizes}",
-        f"layers      {', '.join(map(str, done.kept_layers))} of 0 to {done.before['layers'] - 1} stay",
+        f"layers      {layers}",
         f"parameters  {done.parameters_before / 1e6:,.2f} -> {done.parameters_after / 1e6:,.2f} million",
         f"damage      {done.damage:.4f} (one minus the mean cosine with the old vectors, on texts not chosen on)",
     ])  # fmt: skip

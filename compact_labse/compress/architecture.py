@@ -130,3 +130,8 @@ class Body:
     def has_projection(self) -> bool:
         """Whether a projection stands between the table and the layers (ELECTRA with a narrow table)."""
         return hasattr(self.transformer, "embeddings_project")
+
+    @property
+    def table_width(self) -> int:
+        """Values per row of the table."""
+        return int(self.transformer.get_input_embeddings().weight.shape[1])

@@ -9,35 +9,54 @@ from typing import Any
 from safetensors.torch import save_file
 from transformers import AutoModel
 
+from compact_labse.bodies import StaticBody
 from compact_labse.compress.model_files import copy_rest
 from compact_labse.errors import GateError
 from compact_labse.heads import Dense
 from compact_labse.sentence_model import SentenceModel
 from compact_labse.settings import read_json
-from compact_labse.students.saving import no_bar
+from compact_labse.students.saving import MODULE, no_bar
 
 WIDTHS = ("word_embedding_dimension", "embedding_dimension")
 
 
 def save_pruned(folder: Path, new: Path, path: PurePosixPath, module: SentenceModel) -> None:
-    """Everything of `folder` with the transformer and heads of `module`."""
-    copy_rest(folder, new, path, written=("config.json",))
-    (new / path).mkdir(parents=True, exist_ok=True)
+    """Everything of `folder` with the body and heads of `module`."""
     body: Any = module.body
-    with no_bar():
-        body.transformer.save_pretrained(new / path)
+    copy_rest(folder, new, path, written=() if isinstance(body, StaticBody) else ("config.json",))
+    (new / path).mkdir(parents=True, exist_ok=True)
+    if isinstance(body, StaticBody):
+        table = {"embedding.weight": body.embedding.weight.detach().contiguous()}
+        save_file(table, new / path / "model.safetensors", metadata={"format": "pt"})
+        _add_dense(new)
+    else:
+        with no_bar():
+            body.transformer.save_pretrained(new / path)
     heads = iter([head for group in (module.token_heads, module.sentence_heads) for head in group])
     for kind, place in _modules(new):
         if kind == "Pooling":
             changes = {name: module.body.dim for name in WIDTHS if name in read_json(place / "config.json")}
             _change(place / "config.json", changes)
         elif kind == "Dense":
-            dense = next(head for head in heads if isinstance(head, Dense))
-            _change(
-                place / "config.json", {"in_features": dense.linear.in_features, "bias": dense.linear.bias is not None}
-            )
-            weights = {name: value.contiguous() for name, value in dense.state_dict().items()}
-            save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+            _save_dense(next(head for head in heads if isinstance(head, Dense)), place)
+
+
+def _save_dense(dense: Dense, place: Path) -> None:
+    sizes = {"in_features": dense.linear.in_features, "out_features": dense.linear.out_features}
+    _change(place / "config.json", {**sizes, "bias": dense.linear.bias is not None})
+    weights = {name: value.contiguous() for name, value in dense.state_dict().items()}
+    save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+
+
+def _add_dense(folder: Path) -> None:
+    """A Dense right after the body in `modules.json`."""
+    file = folder / "modules.json"
+    entries = json.loads(file.read_text(encoding="utf-8"))
+    entries.insert(1, {"path": "1_Dense", "type": f"{MODULE}Dense"})
+    entries = [{**entry, "idx": place, "name": str(place)} for place, entry in enumerate(entries)]
+    file.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    (folder / "1_Dense").mkdir()
+    _change(folder / "1_Dense" / "config.json", {"activation_function": "torch.nn.modules.linear.Identity"})
 
 
 def stock_of(changed: Any) -> Any:

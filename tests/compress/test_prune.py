@@ -135,6 +135,36 @@ def test_aligning_shrinks_the_damage(tiny, tmp_path, text, monkeypatch):
     assert 0 < aligned < plain
 
 
+def test_a_table_as_narrow_as_its_rank_loses_nothing(tiny_copy, tmp_path, text):
+    """A bag of tokens whose table has rank 4: four columns and a Dense give the same vectors."""
+    folder = tiny_copy("static")
+    torch.manual_seed(0)
+    rows = len(load_file(folder / "model.safetensors")["embedding.weight"])
+    table = torch.randn(rows, 4) @ torch.randn(4, 16)
+    save_file({"embedding.weight": table}, folder / "model.safetensors")
+    done = prune(cfg(folder, tmp_path / "new", text, table=4))
+    assert abs(done.damage) < 1e-5
+    assert load_file(tmp_path / "new" / "model.safetensors")["embedding.weight"].shape == (rows, 4)
+    assert load(str(tmp_path / "new")).encode(["a"]).shape == (1, 16)
+    assert prune(cfg(folder, tmp_path / "less", text, table=2)).damage > 0.05
+
+
+def test_a_bert_becomes_an_electra_with_a_narrow_table(tiny_copy, tmp_path, text):
+    folder = tiny_copy("minilm")
+    weights = load_file(folder / "model.safetensors")
+    torch.manual_seed(0)
+    basis = torch.randn(5, 16)
+    for name in ("word", "position", "token_type"):
+        key = f"embeddings.{name}_embeddings.weight"
+        weights[key] = (torch.randn(len(weights[key]), 5) @ basis).contiguous()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    done = prune(cfg(folder, tmp_path / "new", text, table=8))
+    config = json.loads((tmp_path / "new" / "config.json").read_text())
+    assert (config["model_type"], config["embedding_size"], config["hidden_size"]) == ("electra", 8, 16)
+    assert done.damage < 1e-3
+    assert prune(cfg(folder, tmp_path / "less", text, table=3, ffn=16, layers=1)).damage > 10 * max(done.damage, 1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "sizes", "words"),
     [
@@ -145,6 +175,8 @@ def test_aligning_shrinks_the_damage(tiny, tmp_path, text, monkeypatch):
         ("minilm", {}, "nothing to prune: give at least one of --layers"),
         ("minilm", {"ffn": -1}, "--ffn must be at least 1, got -1"),
         ("static", {"layers": 1}, "is a bag of tokens"),
+        ("static", {"table": 16}, "--table is 16; the table is 16 wide"),
+        ("xlmr", {"table": 8}, "which only BERT becomes; this is 'xlm-roberta'"),
         ("electra", {"heads": 1}, "a stock ELECTRA 8 wide has no projection"),
     ],
 )
