@@ -30,7 +30,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "*.model",
 )
-LOGITS = 1 << 26  # of one piece of the loss: 256 MiB in float32
+LOGITS = 1 << 27  # of one piece of the loss: 512 MiB in float32
 
 
 def _after(*modules: nn.Module) -> nn.Module:

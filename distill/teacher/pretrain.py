@@ -6,6 +6,7 @@ arrow is a folder in `<out>.work/`, made once and made again only when what it d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -107,6 +108,8 @@ def run(cfg: PretrainConfig) -> Path:
     """Pretrain the model that `cfg` describes and return its folder; stages that are there already are reused."""
     from compact_labse.stacking import depths
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("pretraining runs in one process: start it without torchrun")
     if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
         raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
     depths(cfg.student.layers, 1 + len(cfg.stacking))

@@ -204,3 +204,9 @@ def test_a_trained_teacher_becomes_a_checkpoint_of_tensorflow(folder, tmp_path):
 
     one, other = (load_file(place / "2_Dense/model.safetensors") for place in (out, back))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_several_processes_are_refused(folder, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(words(folder)) == 2
+    assert "pretraining runs in one process" in capsys.readouterr().err
