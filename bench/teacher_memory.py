@@ -40,10 +40,11 @@ class StepConfig:
         bf16: Compute in bfloat16.
         steps: Steps that are timed, after one that is not if there are several.
         bare: Sum the vectors instead of ranking them.
+        checkpointed: Keep a graph of checkpointed chunks instead of the gradient cache, to compare them.
     """
 
-    layers: int = 4
-    dim: int = 256
+    layers: int = 2
+    dim: int = 128
     pieces: int = 20_000
     batch: int = 64
     tokens: int = 32
@@ -51,6 +52,7 @@ class StepConfig:
     bf16: bool = False
     steps: int = 1
     bare: bool = False
+    checkpointed: bool = False
 
 
 LABSE = StepConfig(layers=12, dim=768, pieces=501_153, batch=4096, chunk=128, bf16=True)
@@ -110,6 +112,7 @@ def _tower(config: StepConfig) -> Any:
 def _backward(tower: Any, config: StepConfig, number: int) -> float:
     import torch
     from torch import Tensor
+    from torch.utils.checkpoint import checkpoint
 
     from compact_labse import chunked
     from compact_labse.ranking import gathered_ranking
@@ -128,6 +131,12 @@ def _backward(tower: Any, config: StepConfig, number: int) -> float:
         return vectors_ND[:, 0].sum() / texts, {}
 
     autocast: Callable[[], Any] = partial(torch.autocast, "cpu", torch.bfloat16, enabled=config.bf16)
+    if config.checkpointed:
+        with autocast():
+            outs = [checkpoint(tower.train(), *chunk, use_reentrant=False) for chunk in chunks]
+        loss, _ = ranked(torch.cat([vectors for vectors, _ in outs]), outs[-1][1])
+        loss.backward()
+        return float(loss)
     return float(chunked.backward(tower.train(), chunks, summed if config.bare else ranked, autocast)["loss"])
 
 
@@ -147,20 +156,23 @@ def measure(config: StepConfig, out: Path | None) -> dict[str, Any]:
 
 
 def curve(base: StepConfig, out: Path | None) -> None:
-    """Peak memory for each batch, at once and in chunks."""
+    """Peak memory for each batch: at once, in chunks with the gradient cache, in chunks with checkpoints."""
+    chunked = replace(base, chunk=CURVE_CHUNK)
     for batch in CURVE:
-        for chunk in (0, CURVE_CHUNK):
-            measure(replace(base, batch=batch, chunk=chunk), out)
+        for kind in (base, chunked, replace(chunked, checkpointed=True)):
+            measure(replace(kind, batch=batch), out)
 
 
 def cost(base: StepConfig, out: Path | None, rounds: int = 5) -> None:
-    """The ranked step and the chunked one against the bare step of the same tokens, round by round."""
-    kinds = {"bare": replace(base, bare=True), "ranked": base, "chunked": replace(base, chunk=CURVE_CHUNK)}
+    """The ranked step and those in chunks against the bare step of the same tokens, round by round."""
+    chunked = replace(base, chunk=CURVE_CHUNK)
+    kinds = {"bare": replace(base, bare=True), "ranked": base, "chunked": chunked}
+    kinds["checkpointed"] = replace(chunked, checkpointed=True)
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds):
         for name, config in kinds.items():
             seconds[name].append(measure(config, out)["seconds"])
-    for name in ("ranked", "chunked"):
+    for name in list(kinds)[1:]:
         ratios = [a / b for a, b in zip(seconds[name], seconds["bare"], strict=True)]
         print(f"{name}: {statistics.median(ratios):.3f} of the bare step ({min(ratios):.3f} to {max(ratios):.3f})")
 

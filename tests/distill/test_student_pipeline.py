@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("jsonargparse")
 
+from compact_labse.checkpoint import checkpoints
 from compact_labse.cli import main
 from compact_labse.encoder import load
 from compact_labse.folder import read_lineage
@@ -132,8 +133,7 @@ def test_a_stopped_command_goes_on_and_gives_the_same_student(folder, tiny, sent
     command = [sys.executable, "-m", "compact_labse", *words(folder, tiny("minilm"), "stopped", **settings)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    last = folder / "stopped.work/training/last/progress.json"
-    while process.poll() is None and not last.is_file():
+    while process.poll() is None and not checkpoints(folder / "stopped.work/training"):
         time.sleep(0.01)
     process.send_signal(sent)
     _, said = process.communicate()
