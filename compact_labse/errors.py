@@ -37,7 +37,7 @@ EXTRA_OF = {
     "tf_keras": "tensorflow",
     "faiss": "search",
     "usearch": "search",
-    "mteb": "bench",
+    "mteb": "mteb",
     "psutil": "bench",
     "scipy": "dev",
     "fastapi": "serve",

@@ -18,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("models", nargs="+", metavar="MODEL", help="folder, .onnx file or name; LABEL=MODEL names it")
     parser.add_argument(
-        "--data", type=Path, help="folder with tatoeba/, pud/, sts/ or en-xx.tsv (default: embedded text)"
-    )
+        "--data", type=Path,
+        help="folder with tatoeba/, pud/, sts/ or en-xx.tsv, or hf:name[:config] (default: embedded text)",
+    )  # fmt: skip
     parser.add_argument("--tatoeba-set", choices=TATOEBA_SETS, default="36", help="languages of Tatoeba (default: 36)")
     parser.add_argument("--teacher", metavar="T", help="also report the agreement with this encoder's vectors")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
@@ -31,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--full", action="store_true",
         help="also mining, search among all English, smaller vectors, batches and the picture: about twice the time",
     )  # fmt: skip
+    parser.add_argument(
+        "--mteb", nargs="+", default=[], metavar="TASK", help="also run these tasks of the mteb library"
+    )
     parser.add_argument("--report", type=Path, metavar="DIR", help="also write report.html and report.md into DIR")
     parser.epilog = "example: compact-labse eval default minilm --data path/to/eval --tatoeba-set 36"
 
@@ -44,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from compact_labse.measure.artifact import open_all
     from compact_labse.measure.datasets import find
     from compact_labse.measure.environment import usable_cores
+    from compact_labse.measure.mteb_tasks import find_tasks, record_mteb
     from compact_labse.measure.report import print_report, write_report
     from compact_labse.measure.results import Results
     from compact_labse.measure.suite import record_suite
@@ -54,9 +59,12 @@ def run(args: argparse.Namespace) -> int:
     threads = args.threads or usable_cores()
     results = Results(args.out)
     datasets = find(args.data, args.tatoeba_set)
+    tasks = find_tasks(args.mteb)
     opened = open_all(args.models, threads=threads)
     teacher = open_all([args.teacher], threads=threads)[0] if args.teacher else None
     records = record_suite(results, opened, datasets, teacher=teacher, full=args.full)
+    if tasks:
+        records += record_mteb(results, opened, tasks)
     summary = summarise(records, [artifact.record() for artifact, _ in opened])
     if args.report is not None:
         write_report(summary, args.report)

@@ -44,11 +44,15 @@ Dataset = Parallel | Similarity
 def find(data: Path | None, tatoeba_set: str = "36") -> list[Dataset]:
     """What there is to evaluate on in `data`: `tatoeba/`, `pud/`, `sts/` (or these in `eval/`), or `en-xx.tsv` files.
 
-    `data` may also be one of these three folders itself. None is the text embedded in the package. UserError when there
-    is nothing.
+    `data` may also be one of these three folders itself, or `hf:name[:config][:split]`, a Hugging Face dataset. None is
+    the text embedded in the package. UserError when there is nothing.
     """
     if data is None:
         return [Parallel(name=SAMPLE, pairs=embedded_sample())]
+    if str(data).startswith("hf:"):
+        from compact_labse.measure.hub_data import hub_data
+
+        return hub_data(str(data))
     if not data.is_dir():
         raise UserError(f"--data {data} is not a folder; give a folder with tatoeba/, pud/ or sts/, or en-xx.tsv files")
     root = data / "eval" if (data / "eval").is_dir() else data

@@ -79,6 +79,24 @@ def separation_table(summary: Summary) -> Table | None:
     return _table("Pairs against others", ["model", "data", "pairs cosine", "others cosine", "separated %"], rows)
 
 
+def mteb_table(summary: Summary) -> Table | None:
+    """Main scores of the mteb library's tasks, mean over their subsets."""
+    tasks = dict.fromkeys(name for row in summary.rows for name in row.more.get("mteb", {}))
+    rows = [
+        [
+            Entry(row.label, row.label),
+            *(number(next(iter(_means(row, "mteb", task).values()), None), 1) for task in tasks),
+        ]
+        for row in summary.rows
+        if "mteb" in row.more
+    ]
+    return (
+        Table(title="MTEB", header=["model", *(task.removeprefix("mteb ") for task in tasks)], rows=rows)
+        if rows
+        else None
+    )
+
+
 def unseen_table(summary: Summary) -> Table | None:
     """Means over the languages that a model was trained on and over those it never saw, which are named."""
     rows = []

@@ -17,7 +17,7 @@ from compact_labse.measure.results import Record
 
 Values = dict[str, Any]
 # The costly kinds of quality; named here, because a report needs no numpy to show what `measures.py` found.
-MORE = ("mining", "search", "quantized", "truncated", "batches", "space")
+MORE = ("mining", "search", "quantized", "truncated", "batches", "space", "mteb")
 
 
 @dataclass(frozen=True, kw_only=True)

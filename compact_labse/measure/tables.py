@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from compact_labse.measure.detail_tables import (
     batches_table,
+    mteb_table,
     quantized_table,
     retrieval_table,
     separation_table,
@@ -23,7 +24,15 @@ _MB = 1e6
 def tables(summary: Summary) -> list[Table]:
     """Speed, size, quality and its details, agreement with the teacher; a table without figures is left out."""
     languages = (weakest_table, unseen_table)
-    details = (retrieval_table, similarity_table, separation_table, quantized_table, truncated_table, batches_table)
+    details = (
+        retrieval_table,
+        similarity_table,
+        separation_table,
+        quantized_table,
+        truncated_table,
+        batches_table,
+        mteb_table,
+    )
     makers = (speed_table, size_table, quality_table, *languages, agreement_table, *details)
     made = [make(summary) for make in makers]
     return [_without_empty_columns(table) for table in made if table is not None]
