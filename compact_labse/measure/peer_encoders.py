@@ -54,7 +54,8 @@ class SentenceTransformers(Foreign):
             options = {"file_name": str(path.relative_to(folder)), "provider": "CPUExecutionProvider"}
             settings = {**options, "session_options": _ort_options(threads)}
             self.model = SentenceTransformer(str(folder), device="cpu", backend="onnx", model_kwargs=settings)
-        self.dim = int(self.model.get_sentence_embedding_dimension() or 0)
+        new = getattr(self.model, "get_embedding_dimension", None)  # version 6 warns of the older name
+        self.dim = int((new or self.model.get_sentence_embedding_dimension)() or 0)
 
     def forward(self, ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray:
         """Vectors `[B, D]` through all modules of the model."""
