@@ -61,6 +61,10 @@ def with_metadata(content: bytes, entries: Mapping[str, bytes], description: str
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # behind the flatbuffer, where quantizers put large weights and packing would lose them
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     model.metadata = [entry for entry in model.metadata or [] if entry.name.decode() not in entries]
     for name, data in entries.items():
         buffer, entry = schema.BufferT(), schema.MetadataT()
