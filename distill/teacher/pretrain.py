@@ -88,7 +88,7 @@ class PretrainConfig:
             self._check_new()
 
     def _check_new(self) -> None:
-        if self.student.kind == "static" or self.student.start != "random":
+        if self.student.kind not in ("bert", "electra") or self.student.start != "random":
             raise UserError("a new model is a transformer with random weights: student.kind bert or electra")
         if self.vocabulary.kind == "teacher":
             raise UserError("vocabulary.kind is 'teacher', and there is none: take unigram or wordpiece, or `model`")

@@ -206,6 +206,15 @@ def test_a_trained_teacher_becomes_a_checkpoint_of_tensorflow(folder, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_text_without_any_pair_is_enough(folder):
+    text = folder / "alone.txt"
+    text.write_text("".join(f"{' '.join(row)}\n" for row in sentences(60, seed=3)), encoding="utf-8")
+    given = words(folder)
+    place = given.index("--data")
+    assert main([*given[:place], *given[place + 2 :], "--texts", str(text), "masking.whole_words=true"]) == 0
+    assert (folder / "bert/model.safetensors").is_file()
+
+
 def test_several_processes_are_refused(folder, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(words(folder)) == 2
