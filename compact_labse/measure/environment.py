@@ -18,6 +18,8 @@ _PACKAGES = (
     "torch",
     "transformers",
     "sentence-transformers",
+    "fastembed",
+    "optimum-onnx",
     "ai-edge-litert",
     "tensorflow",
 )

@@ -21,7 +21,7 @@ import numpy as np
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.measure.energy import metered
-from compact_labse.measure.environment import resident_bytes
+from compact_labse.measure.environment import resident_bytes, versions
 from compact_labse.measure.fixed_text import texts_of_shape
 from compact_labse.measure.gpu import watched
 from compact_labse.measure.noise import percentiles
@@ -196,6 +196,7 @@ def main(argv: Sequence[str]) -> int:
     cell = Cell(**request["cell"])
     try:
         found = measure(request["spec"], cell, texts, request["started"])
+        found["versions"] = versions()  # of this Python, which may be a peer's
     except UserError as error:
         found = {"error": str(error)}
     print(f"\n{MARK}{json.dumps(found)}", flush=True)

@@ -165,6 +165,12 @@ def _row(model: Values, records: Sequence[Record], reference: dict[str, dict[int
             getattr(row, found["kind"])[found["config"]["dataset"]] = found["values"]
         elif found["kind"] in MORE:
             row.more.setdefault(found["kind"], {})[found["config"]["dataset"]] = found["values"]
+        elif found["kind"] in ("roofline", "edge"):
+            row.more.setdefault(found["kind"], {})[found["config"].get("check", "")] = found["values"]
+    row.more |= (
+        {"long": long} if (long := {name: v[0]["values"] for name, v in speeds.items() if "long" in name}) else {}
+    )
+    row.more |= {"energy": {"": measured[-1]["energy"]}} if measured and "energy" in measured[-1] else {}
     keys = {found["key"] for found in records if found["kind"] != "failure"}
     failed = [found for found in records if found["kind"] == "failure" and found["values"]["of"] not in keys]
     row.failures = list(dict.fromkeys(f"{found['config']['what']}: {found['values']['error']}" for found in failed))

@@ -15,6 +15,14 @@ from compact_labse.measure.detail_tables import (
     unseen_table,
 )
 from compact_labse.measure.entries import ABSENT, Entry, Table, number
+from compact_labse.measure.machine_tables import (
+    edge_table,
+    limits_table,
+    machine_notes,
+    main_cells,
+    memory_table,
+    shapes_table,
+)
 from compact_labse.measure.quality_tables import agreement_table, quality_table, weakest_table
 from compact_labse.measure.summary import Speed, Summary
 
@@ -33,21 +41,22 @@ def tables(summary: Summary) -> list[Table]:
         batches_table,
         mteb_table,
     )
-    makers = (speed_table, size_table, quality_table, *languages, agreement_table, *details)
+    machine = (shapes_table, limits_table, memory_table, edge_table)
+    makers = (speed_table, size_table, quality_table, *languages, agreement_table, *details, *machine)
     made = [make(summary) for make in makers]
     return [_without_empty_columns(table) for table in made if table is not None]
 
 
 def speed_table(summary: Summary) -> Table | None:
     """Per cell: tokenizing, model p50 and p95 (ms) or sentences/s, and the ratio to the reference."""
-    if not summary.cells:
+    cells = main_cells(summary)
+    if not cells:
         return None
     header = ["model"]
-    for cell in summary.cells:
+    for cell in cells:
         header += _speed_header(cell)
     rows = [
-        [Entry(row.label, row.label)]
-        + [e for cell in summary.cells for e in _speed_entries(cell, row.speeds.get(cell))]
+        [Entry(row.label, row.label)] + [e for cell in cells for e in _speed_entries(cell, row.speeds.get(cell))]
         for row in summary.rows
     ]
     return Table(title="Speed", header=header, rows=rows)
@@ -117,7 +126,13 @@ def footnotes(summary: Summary) -> list[str]:
     notes += [f"Not trained on {unseen}: {', '.join(labels)}." for unseen, labels in _untrained(summary).items()]
     if summary.older:
         notes.append(f"{summary.older} older results (other machine, versions or evaluation text) are left out.")
-    return notes + [f"Failed: {row.label}, {failure}" for row in summary.rows for failure in row.failures]
+    notes += machine_notes(summary)
+    return notes + [_failure(row.label, failure) for row in summary.rows for failure in row.failures]
+
+
+def _failure(label: str, failure: str) -> str:
+    what, absent, reason = failure.partition(": not measured: ")
+    return f"Not measured: {label}, {what}: {reason}" if absent else f"Failed: {label}, {failure}"
 
 
 def _untrained(summary: Summary) -> dict[str, list[str]]:
