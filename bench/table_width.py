@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from compact_labse.bodies import StaticBody
 from compact_labse.compress.table_width import UNSEEN, main_directions
 from compact_labse.formats.integers import table8, table_small, untable_small
 from compact_labse.measure.datasets import tatoeba
@@ -66,10 +67,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     encoder = TorchEncoder.open(args.model, device="cpu", threads=1)
-    table_VD = encoder.module.body.embedding.weight.detach()
+    body = encoder.module.body
+    assert isinstance(body, StaticBody), "a bag of tokens is needed"
+    table_VD = body.embedding.weight.detach()
     data = tatoeba(args.tatoeba, TATOEBA_SETS["36"])
     pairs = {code: (_ids(encoder, sides[0]), _ids(encoder, sides[1])) for code, sides in data.items()}
-    counts_V = sum(torch.bincount(ids, minlength=len(table_VD)) for sides in pairs.values() for ids, _ in sides)
+    counts_V = torch.bincount(torch.cat([ids for sides in pairs.values() for ids, _ in sides]), minlength=len(table_VD))
     weight_V = counts_V / counts_V.sum() + UNSEEN / len(table_VD)
     lines = ["| width | bits | MB | Tatoeba-36, xx to English |", "|---|---|---|---|"]
     for width in map(int, args.widths.split(",")):

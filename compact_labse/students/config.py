@@ -33,7 +33,9 @@ class StudentConfig:
         keep: Share of that table in the one that a static student is saved with: the mean of before and after is often
             better than either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
         bits: Train and save a static student's table in the values that so many bits (2, 3 or 4) can hold, each row in
-            steps of its own, so that an export in so many bits loses nothing; None for all values.
+            steps of its own, so that an export in so many bits loses nothing; None for all values. A transformer is
+            trained as if its weights and table had 8 or 4 bits and its activations 8, and saved as it is; best as a
+            last phase (`--student FOLDER --student.bits 4`).
     """
 
     kind: Literal["static", "bert", "electra", "folder"] = "static"
@@ -76,10 +78,14 @@ class StudentConfig:
             raise UserError(f"student.keep must be in [0, 1), got {self.keep}")
         if self.keep and (self.kind != "static" or self.start in ("random", "teacher")):
             raise UserError("student.keep is for a static student that starts from the folder of another")
-        if self.bits not in (None, 2, 3, 4):
-            raise UserError(f"student.bits must be 2, 3, 4 or null, got {self.bits}")
-        if self.bits and (self.kind != "static" or self.keep):
-            raise UserError("student.bits is for static students, and not together with student.keep")
+        known = (2, 3, 4) if self.kind == "static" else (4, 8)
+        if self.bits not in (None, *known):
+            options = ", ".join(map(str, known))
+            raise UserError(f"student.bits of kind {self.kind} must be {options} or null, got {self.bits}")
+        if self.bits and self.keep:
+            raise UserError(
+                "student.bits keeps a table to few values: not together with student.keep, which averages two"
+            )
 
     @property
     def special(self) -> bool:

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from compact_labse.compress.fake_quantize import round_while_training
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.students.composed import ComposedStudent
@@ -28,13 +29,12 @@ def new_student(config: StudentConfig, tokenizer: Tokenizer, teacher: Encoder | 
         raise UserError("student.start is 'teacher', but no teacher was given")
     torch.manual_seed(seed)
     size = tokenizer.get_vocab_size(with_added_tokens=True)
-    if config.kind == "folder":
-        return FolderStudent(config, size)
-    return (
-        _static(config, tokenizer, teacher, size)
-        if config.kind == "static"
-        else _deep(config, tokenizer, teacher, size)
-    )
+    if config.kind == "static":
+        return _static(config, tokenizer, teacher, size)
+    student = FolderStudent(config, size) if config.kind == "folder" else _deep(config, tokenizer, teacher, size)
+    if config.bits:
+        round_while_training(student.transformer, config.bits)
+    return student
 
 
 def static_table(folder: Path, rows: int) -> Tensor:

@@ -31,6 +31,11 @@ class TransformerStudent(nn.Module):
         self.config, self.vocab_size, self.dim, self.pad_id = config, vocab_size, config.dim, pad_id
         self.model: PreTrainedModel = _model(config, vocab_size, pad_id)
 
+    @property
+    def transformer(self) -> PreTrainedModel:
+        """What computes token vectors."""
+        return self.model
+
     def augment(self, ids_K: np.ndarray, offsets_B1: np.ndarray, random: np.random.Generator) -> tuple:
         """Called on each training batch before forward; gives the ids and offsets to train on instead."""
         return ids_K, offsets_B1

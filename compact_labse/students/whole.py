@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from compact_labse.bodies import TransformerBody
 from compact_labse.errors import UserError
@@ -38,9 +39,14 @@ class FolderStudent(TransformerStudent):
 
     def table_parameters(self) -> list[nn.Parameter]:
         """The parameters that get the learning rate of tables."""
+        return [self.transformer.get_input_embeddings().weight]
+
+    @property
+    def transformer(self) -> PreTrainedModel:
+        """What computes token vectors."""
         body = self.whole.body
         assert isinstance(body, TransformerBody)
-        return [body.transformer.get_input_embeddings().weight]
+        return body.transformer
 
     def train(self, mode: bool = True) -> FolderStudent:
         """Without dropout: a model that is mended should not be disturbed."""

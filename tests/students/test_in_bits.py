@@ -58,8 +58,8 @@ def test_texts_get_the_vectors_of_the_saved_table_and_the_gradient_passes_the_ro
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bits": 5}, "student.bits must be 2, 3, 4 or null, got 5"),
-        ({"bits": 2, "kind": "bert"}, "student.bits is for static students"),
+        ({"bits": 5}, "student.bits of kind static must be 2, 3, 4 or null, got 5"),
+        ({"bits": 2, "kind": "bert"}, "student.bits of kind bert must be 4, 8 or null, got 2"),
         ({"bits": 2, "keep": 0.5, "start": "folder"}, "not together with student.keep"),
     ],
 )
