@@ -216,5 +216,18 @@ def _evaluate(cfg: AblationConfig, folder: Path, results: Any) -> None:
             record_quality(results, artifact, encoder, dataset)
 
 
+def main(words: list[str]) -> int:
+    """Run what the words describe; gives the exit code, and one sentence on stderr if something fails."""
+    from compact_labse.cli import explain
+
+    try:
+        run(read_config(words, AblationConfig, WORDS))
+    except (UserError, KeyboardInterrupt) as error:
+        message, code = explain(error)
+        print(message, file=sys.stderr)
+        return code
+    return 0
+
+
 if __name__ == "__main__":
-    run(read_config(sys.argv[1:], AblationConfig, WORDS))
+    sys.exit(main(sys.argv[1:]))

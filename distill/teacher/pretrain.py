@@ -122,12 +122,10 @@ def _pretrain(cfg: PretrainConfig) -> Path:
     import numpy as np
 
     from compact_labse import prepare
-    from compact_labse.masking import pieces_of
-    from compact_labse.mlm import Draws, MaskedLM, frame_of
     from compact_labse.tokens import Tokens
     from compact_labse.vocabulary import bare
 
-    work, seed = cfg.work_folder, cfg.loop.seed
+    work = cfg.work_folder
     sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []
     texts = find_sources(cfg.texts, None, TEXT_KINDS) if cfg.texts else []
     files = [source.name for source in [*sources, *texts]]
@@ -140,29 +138,34 @@ def _pretrain(cfg: PretrainConfig) -> Path:
         work / "vocabulary",
         pairs=pairs,
         weight_F=np.array([cfg.corpus.weight_of(file) for file in files]),
-        seed=seed,
+        seed=cfg.loop.seed,
         depends_on=start or trained_on,
     )
-    pieces = pieces_of(tokenizer)
     # Without special tokens: they are put around single sentences and pairs when a batch is made.
     plain = StudentConfig(kind="static", max_tokens=cfg.max_tokens)
     tokens = prepare.prepare_tokens(pairs, tokenizer, plain, [pairs_key, vocabulary_key], work / "tokens")
-    draws = Draws(pairs, files, cfg.corpus, batch=cfg.batch, tlm=cfg.tlm, seed=seed)
-    task = MaskedLM(
-        pairs,
-        tokens,
-        pieces=pieces,
-        frame=frame_of(tokenizer.encode("", add_special_tokens=True).ids, cfg.max_tokens),
-        masking=cfg.masking,
-        draws=draws,
-        seed=seed,
-        device=cfg.loop.torch_device(),
-    )
+    task = _task(cfg, pairs, tokens, files, tokenizer)
     # An empty list decides nothing.
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
-    key = hash_of([decides, start, pairs_key, vocabulary_key])
-    steps = _train(cfg, task, tokenizer, key)
+    steps = _train(cfg, task, tokenizer, hash_of([decides, start, pairs_key, vocabulary_key]))
     return _save(cfg, task.model, tokenizer, files, start, steps)
+
+
+def _task(cfg: PretrainConfig, pairs: Any, tokens: Path, files: list[str], tokenizer: Tokenizer) -> Any:
+    """What the loop trains, as yet without a model."""
+    from compact_labse.masking import pieces_of
+    from compact_labse.mlm import Draws, MaskedLM, frame_of
+
+    return MaskedLM(
+        pairs,
+        tokens,
+        pieces=pieces_of(tokenizer),
+        frame=frame_of(tokenizer.encode("", add_special_tokens=True).ids, cfg.max_tokens),
+        masking=cfg.masking,
+        draws=Draws(pairs, files, cfg.corpus, batch=cfg.batch, tlm=cfg.tlm, seed=cfg.loop.seed),
+        seed=cfg.loop.seed,
+        device=cfg.loop.torch_device(),
+    )
 
 
 def _train(cfg: PretrainConfig, task: Any, tokenizer: Tokenizer, key: str) -> int:

@@ -119,3 +119,8 @@ def test_four_processes_make_the_run_that_one_makes(given):
 def test_mistakes_are_sentences(given, change, message):
     with pytest.raises(UserError, match=message):
         config(given, change)
+
+
+def test_the_script_says_mistakes_in_a_sentence(capsys):
+    assert ablation.main(["--out", "x", "arms=[margin]"]) == 2
+    assert capsys.readouterr().err.startswith("error: arms and seeds must not be empty; known arms: base")
