@@ -91,7 +91,7 @@ def heal(pruned: Path, texts: Sequence[str], out: Path, minutes: float) -> None:
             out=str(out),
             texts=list(texts),
             teacher=MODEL,
-            batch=64,
+            batch=32,
             student=StudentConfig(kind="folder", start=str(pruned), max_tokens=64),
             corpus=CorpusConfig(cleaning=Cleaning(min_chars=8), heldout=0),
             objectives=ObjectivesConfig(ranking=0.0, targets="live", teacher_bf16=False),
