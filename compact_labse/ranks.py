@@ -46,6 +46,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def own_device(device: torch.device) -> torch.device:
+    """This rank's accelerator by its number: other threads than the one that joined know no other."""
+    return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
+
+
 @contextmanager
 def together(device: torch.device, timeout_s: float) -> Iterator[None]:
     """Join the processes that `torchrun` (or `accelerate launch`) started beside this one; alone, do nothing.

@@ -150,7 +150,7 @@ def _train(cfg: TrainConfig) -> Path:
     out, work, seed = Path(cfg.out), cfg.work_folder, cfg.loop.seed
     files = [source.name for source in find_sources(cfg.data, None, PAIR_KINDS)]
     pairs, pairs_key, start, tokens = ranks.after_first(lambda: _prepare(cfg))
-    device = cfg.loop.torch_device()
+    device = ranks.own_device(cfg.loop.torch_device())
     torch.manual_seed(seed + ranks.rank())  # each rank drops other activations
     tower = Tower(read_modules(start)[0], cfg.scale, learn_scale=cfg.learn_scale).to(device)
     sides = sides_of(tokens)
