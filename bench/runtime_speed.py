@@ -2,7 +2,8 @@
 
     python bench/runtime_speed.py EXPORT SOURCE --data EVAL [--rounds 5] [--sentences 10000] [--out DIR]
 
-EXPORT is a folder that `compact-labse export --onnx --tflite --int8` wrote, SOURCE the model folder it was made from.
+EXPORT is a folder that `compact-labse export --onnx --tflite --int8` wrote, SOURCE the model folder that runs in torch:
+what EXPORT was made from, or another model to be compared with.
 Everything runs on one thread, in fresh processes, in turns. It ends with a table of ratios, ours over theirs, that says
 "tie" where the rounds cannot tell. `--runtime-python` names a Python with nothing but the base installation, in which
 the cold start is measured.
@@ -39,7 +40,7 @@ def specs(export: Path, source: Path) -> dict[str, str]:
     onnx, tflite = export / ONNX, export / TFLITE
     found = {"ours": f"{onnx}", "fastembed": f"fastembed:{onnx}", "torch fp32": f"sentence-transformers:{source}"}
     found["bare onnxruntime"] = f"onnxruntime:{onnx}"
-    if "StaticEmbedding" not in (source / "modules.json").read_text("utf-8"):
+    if "StaticEmbedding" not in (export / "modules.json").read_text("utf-8"):
         found["sentence-transformers onnx"] = f"sentence-transformers-onnx:{onnx}"
     if tflite.is_file():
         found |= {"ours litert": f"{tflite}", "bare litert": f"litert:{tflite}"}
