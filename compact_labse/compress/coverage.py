@@ -5,9 +5,9 @@ Shapes: V pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -18,7 +18,7 @@ from compact_labse.corpus.read import read_pairs, read_texts
 from compact_labse.corpus.records import UNKNOWN
 from compact_labse.errors import UserError
 from compact_labse.progress import track
-from compact_labse.texts import chunks
+from compact_labse.texts import CHUNK_LINES, chunks
 from compact_labse.tokens import TEXTS_PER_CALL, clean_text
 
 MEASURED = 1000  # texts per language that are cut again with the new vocabulary
@@ -103,11 +103,11 @@ def _of_source(source: Source, wanted: set[str]) -> Iterator[tuple[str, list[str
         for chunk in chunks(read_texts(source.name, kind=kind)):
             yield UNKNOWN, chunk
         return
-    for side, language in enumerate(source.languages):
-        if not wanted or language in wanted:
-            texts: Iterable[str] = (pair[side] for pair in read_pairs(source.name, kind=kind))
-            for chunk in chunks(texts):
-                yield language, chunk
+    sides = [(side, code) for side, code in enumerate(source.languages) if not wanted or code in wanted]
+    pairs = read_pairs(source.name, kind=kind) if sides else iter(())
+    while chunk_of_pairs := list(islice(pairs, CHUNK_LINES)):
+        for side, language in sides:
+            yield language, [str(pair[side]) for pair in chunk_of_pairs]
 
 
 def _check_known(languages: Sequence[str], named: set[str]) -> None:
