@@ -7,16 +7,14 @@ agreements.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.measure.artifact import Artifact, open_all
-from compact_labse.measure.datasets import Dataset, Parallel, digest, find, mixed_texts
+from compact_labse.measure.datasets import find, mixed_texts
 from compact_labse.measure.edge import record_edge
 from compact_labse.measure.environment import usable_cores
 from compact_labse.measure.gpu import NoGpu, card
@@ -25,8 +23,9 @@ from compact_labse.measure.latency import Cell
 from compact_labse.measure.report import write_report
 from compact_labse.measure.results import Results
 from compact_labse.measure.roofline import record_roofline
-from compact_labse.measure.runs import record_agreement, record_failure, record_quality
+from compact_labse.measure.runs import record_failure
 from compact_labse.measure.speeds import Pair, record_speeds
+from compact_labse.measure.suite import record_suite
 from compact_labse.measure.suites import SUITES, beside, cells, fits, parts_of
 from compact_labse.measure.summary import Summary, summarise
 from compact_labse.progress import say
@@ -38,9 +37,9 @@ QUICK: dict[str, Any] = {"rounds": 2, "seconds": 0.3, "sentences": 200, "tatoeba
 class Config:
     """What to compare and how long to measure.
 
-    `suite` None is quality and a short look at speed; `full` the whole grid of shapes and threads. `seconds` is the
-    length of one timing in one process; `sentences` the amount of real text. `data` None is the text embedded in the
-    package.
+    `suite` None is quality and a short look at speed; "quality" and "all" add the costly measures of quality; `full` is
+    the whole grid of shapes and threads. `seconds` is the length of one timing in one process; `sentences` the amount
+    of real text. `data` None is the text embedded in the package.
     """
 
     models: tuple[str, ...]
@@ -84,7 +83,9 @@ def run(cfg: Config) -> Summary:
     artifacts = [artifact for artifact, _ in opened]
     try:
         if "quality" in parts:
-            measure_quality(results, [pair for pair in opened if pair[0].runner in ("", "foreign")], datasets)
+            whole = cfg.suite in ("quality", "all")
+            ours = [pair for pair in opened if pair[0].runner in ("", "foreign")]
+            record_suite(results, ours, datasets, teacher=next(iter(ours), None), full=whole)
         opened.clear()
         texts = mixed_texts(datasets, cfg.sentences)
         for part in parts:
@@ -118,28 +119,6 @@ def measure_speed(
     if part == "edge":
         record_edge(results, [*artifacts, *extra])
     return extra
-
-
-def measure_quality(results: Results, opened: Sequence[tuple[Artifact, Encoder]], datasets: Sequence[Dataset]) -> None:
-    """Accuracy of every artifact on every data set, and agreement with the first one."""
-    for student in opened:
-        for dataset in datasets:
-            say(f"quality: {student[0].label} on {dataset.name}")
-            _keep_going(results, student, dataset, "quality", partial(record_quality, results, *student, dataset))
-            if student is not opened[0] and isinstance(dataset, Parallel):
-                step = partial(record_agreement, results, student, opened[0], dataset)
-                _keep_going(results, student, dataset, "agreement", step)
-
-
-def _keep_going(
-    results: Results, student: tuple[Artifact, Encoder], dataset: Dataset, kind: str, step: Callable[[], object]
-) -> None:
-    try:
-        step()
-    except Exception as error:  # whatever a foreign model raises, the others are still to be measured
-        config = {"dataset": dataset.name, "digest": digest(dataset)}
-        what = f"{kind} on {dataset.name}"
-        record_failure(results, student[0], kind, config, what, f"{type(error).__name__}: {error}")
 
 
 def report(results: Results, artifacts: Sequence[Artifact], out: Path) -> Summary:

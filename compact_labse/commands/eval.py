@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mteb", nargs="+", default=[], metavar="TASK", help="also run these tasks of the mteb library"
     )
-    parser.add_argument("--report", type=Path, metavar="DIR", help="also write report.html and report.md into DIR")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and .md on all that --out holds")
     parser.epilog = "example: compact-labse eval default minilm --data path/to/eval --tatoeba-set 36"
 
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         records += record_mteb(results, opened, tasks)
     summary = summarise(records, [artifact.record() for artifact, _ in opened])
     if args.report is not None:
-        write_report(summary, args.report)
+        write_report(summarise(results.records), args.report)
     if args.json:
         for record in records:
             print(json.dumps(record, ensure_ascii=False))

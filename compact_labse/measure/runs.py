@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from compact_labse.encoder import Encoder
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.datasets import Dataset, digest
 from compact_labse.measure.evaluate import Encodes, Values, agreement_texts, compare_encoders, evaluate
@@ -25,7 +24,7 @@ def record_quality(results: Results, artifact: Artifact, encoder: Encodes, datas
 
 
 def record_agreement(
-    results: Results, student: tuple[Artifact, Encoder], teacher: tuple[Artifact, Encoder], dataset: Dataset
+    results: Results, student: tuple[Artifact, Encodes], teacher: tuple[Artifact, Encodes], dataset: Dataset
 ) -> Record:
     """Agreement of a student with its teacher on one data set, unless the results have it."""
     config = {
@@ -42,7 +41,7 @@ def record_agreement(
     return found
 
 
-def _agreement(student: Encoder, teacher: Encoder, dataset: Dataset) -> Values:
+def _agreement(student: Encodes, teacher: Encodes, dataset: Dataset) -> Values:
     texts = agreement_texts(dataset, AGREEMENT_TEXTS)
     return compare_encoders(texts, student, {code: teacher.encode(sentences) for code, sentences in texts.items()})
 

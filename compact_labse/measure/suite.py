@@ -20,6 +20,7 @@ from compact_labse.measure.runs import record_agreement, record_failure, record_
 from compact_labse.progress import say
 
 Opened = tuple[Artifact, Encoder]
+Shared = tuple[Artifact, Remembering]
 
 
 def record_suite(
@@ -35,23 +36,27 @@ def record_suite(
     A measure that fails becomes a record with its error and the others go on. Without a teacher there is no agreement.
     """
     found = []
+    # The teacher is the slowest: it encodes the text of a data set once for all students, itself included.
+    taught = {dataset.name: Remembering(teacher[1]) for dataset in datasets} if teacher is not None else {}
     for artifact, encoder in opened:
         for dataset in datasets:
             say(f"quality: {artifact.label} on {dataset.name}")
-            found += _on_dataset(results, (artifact, encoder), dataset, teacher, full)
+            itself = teacher is not None and encoder is teacher[1]
+            student = (artifact, taught[dataset.name] if itself else Remembering(encoder))
+            other = None if teacher is None or itself else (teacher[0], taught[dataset.name])
+            found += _on_dataset(results, student, dataset, other, full)
     return found
 
 
 def _on_dataset(
-    results: Results, student: Opened, dataset: Dataset, teacher: Opened | None, full: bool
+    results: Results, student: Shared, dataset: Dataset, teacher: Shared | None, full: bool
 ) -> list[Record]:
-    artifact, encoder = student
-    remembering = Remembering(encoder)
+    artifact, remembering = student
     keep = partial(_or_failure, results, artifact, dataset)
     found = [keep("quality", partial(record_quality, results, artifact, remembering, dataset))]
     if not isinstance(dataset, Parallel):
         return found
-    if teacher is not None and teacher[1] is not encoder:
+    if teacher is not None:
         found.append(keep("agreement", partial(record_agreement, results, student, teacher, dataset)))
     names = MEASURES if full else ()
     return found + [

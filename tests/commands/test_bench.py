@@ -53,13 +53,13 @@ def test_a_model_that_fails_later_is_a_row_and_the_others_go_on(
     tiny_copy: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
     broken, good = tiny_copy("minilm"), tiny_copy("static")
-    real = compare.measure_quality
+    real = compare.record_suite
 
-    def lose_the_weights(results: Any, opened: Any, datasets: Any) -> None:
-        real(results, opened, datasets)
+    def lose_the_weights(*given: Any, **options: Any) -> None:
+        real(*given, **options)
         (broken / "model.safetensors").unlink()
 
-    monkeypatch.setattr(compare, "measure_quality", lose_the_weights)
+    monkeypatch.setattr(compare, "record_suite", lose_the_weights)
     bad, fine = compare.run(config(tmp_path, data, str(broken), str(good))).rows
     assert bad.speeds == {}
     assert bad.quality
@@ -75,7 +75,7 @@ def test_an_evaluation_that_fails_is_a_row_too(
     def explode(*_: Any) -> None:
         raise MemoryError("16 GB")
 
-    monkeypatch.setattr(compare, "record_quality", explode)
+    monkeypatch.setattr("compact_labse.measure.suite.record_quality", explode)
     monkeypatch.setattr(compare, "record_speeds", lambda *_: None)
     with pytest.raises(UserError, match="nothing could be measured of static: quality on pairs: MemoryError: 16 GB"):
         compare.run(config(tmp_path, data, str(tiny("static"))))
@@ -86,8 +86,8 @@ def test_a_model_of_which_nothing_could_be_measured_is_an_error_after_the_report
     tiny_copy: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = tiny_copy("static")
-    monkeypatch.setattr(compare, "measure_quality", lambda *_: shutil.rmtree(folder))
-    with pytest.raises(UserError, match="nothing could be measured of static: speed text"):
+    monkeypatch.setattr(compare, "record_suite", lambda *_, **__: shutil.rmtree(folder))
+    with pytest.raises(UserError, match="nothing could be measured of static: speed "):
         compare.run(config(tmp_path, data, str(folder)))
     assert (tmp_path / "out" / "report.html").exists()
 
@@ -108,10 +108,10 @@ def test_an_interruption_keeps_what_is_done(
 def test_an_interruption_before_anything_was_measured_stays_an_interruption(
     tiny: Callable[[str], Path], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def interrupt(*_: Any) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "measure_quality", interrupt)
+    monkeypatch.setattr(compare, "record_suite", interrupt)
     with pytest.raises(KeyboardInterrupt):
         compare.run(config(tmp_path, data, str(tiny("static"))))
 

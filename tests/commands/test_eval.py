@@ -95,3 +95,23 @@ def test_mistakes_are_one_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert complaint in line
+
+
+def test_a_report_shows_all_that_the_results_hold(tiny: Callable[[str], Path], data: Path, tmp_path: Path):
+    out, report = tmp_path / "results.jsonl", tmp_path / "report"
+    words = ["--data", str(data), "--out", str(out), "--report", str(report)]
+    assert main(["eval", f"first={tiny('static')}", "--full", *words]) == 0
+    assert main(["eval", f"second={tiny('minilm')}", *words]) == 0
+    assert {path.name for path in report.iterdir()} == {"report.html", "report.md"}
+    text = (report / "report.md").read_text(encoding="utf-8")
+    assert "| first |" in text
+    assert "| second |" in text
+    assert "## Truncated vectors" in text
+
+
+def test_a_measure_that_fails_is_told_by_the_exit_code(
+    tiny: Callable[[str], Path], data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(evaluate, "retrieval_accuracy", None)
+    assert main(["eval", str(tiny("static")), "--data", str(data)]) == 1
+    assert "Failed: static, quality on pairs: TypeError" in capsys.readouterr().out

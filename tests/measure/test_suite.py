@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -104,3 +105,21 @@ def test_a_model_that_fails_midway_is_a_row_and_the_others_are_measured(tiny, tm
     assert load(tiny("static")).dim == good.dim
     again = record_suite(results, [(artifact, good)], [DATA])
     assert again[0]["kind"] == "quality"
+
+
+def test_the_teacher_encodes_the_text_once_for_all_students(tiny):
+    opened = open_all([f"{name}={tiny('static')}" for name in ("teacher", "one", "two")])
+
+    class Counting(Known):
+        count = 0
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            self.count += len(texts)
+            return super().encode(texts)
+
+    teacher, *students = [(artifact, Counting()) for artifact, _ in opened]
+    artifacts = [dataclasses.replace(artifact, hash=str(n)) for n, (artifact, _) in enumerate((teacher, *students))]
+    pairs = list(zip(artifacts, (teacher[1], students[0][1], students[1][1]), strict=True))
+    found = record_suite(Results(), pairs, [DATA], teacher=pairs[0])  # type: ignore[arg-type]
+    assert [row["kind"] for row in found] == ["quality", "quality", "agreement", "quality", "agreement"]
+    assert {encoder.count for _, encoder in pairs} == {4 * COUNT}
