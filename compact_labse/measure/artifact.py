@@ -180,6 +180,12 @@ def _labels(named: Sequence[tuple[str | None, str]]) -> list[str]:
         *((runner, Path(path)) for runner, path in (split_runner(spec) for _, spec in named)), strict=True
     )
     parts = [_telling_parts(path) for path in paths]
+    told = [(runner, part) for runner, part in zip(runners, parts, strict=True)]
+    # Files of two runtimes that share a name are told apart by its ending.
+    parts = [
+        (*part[:-1], path.name) if told.count((runner, part)) > 1 else part
+        for runner, part, path in zip(runners, parts, paths, strict=True)
+    ]
     lengths = [2 if path.suffix in _RUNTIMES else 1 for path in paths]
     short = [spec for _, spec in named]
     for _ in range(max(map(len, parts), default=0)):

@@ -101,3 +101,10 @@ def test_wrong_models_are_errors_before_anything_is_measured(tiny: Callable[[str
         open_all([str(tiny("minilm")), "./no-such-folder"])
     with pytest.raises(UserError, match=r"'a' is given twice; .*LABEL=MODEL"):
         open_all(["a=x", "a=y"])
+
+
+def test_files_of_two_runtimes_that_share_a_name_are_told_apart():
+    specs = ["s/onnx/model_int8.onnx", "s/tflite/model_int8.tflite", "s/onnx/model_int8.ort", "t/onnx/model_int8.onnx"]
+    labels = _labels([(None, spec) for spec in specs])
+    assert labels == ["s/model_int8.onnx", "s/model_int8.tflite", "s/model_int8.ort", "t/model_int8"]
+    assert _labels([(None, "fastembed:s/onnx/m.onnx"), (None, "s/onnx/m.onnx")]) == ["fastembed s/m", "s/m"]
