@@ -65,7 +65,8 @@ def _add_onnx(group: Any) -> None:
     group.add_argument(
         "--recipe",
         metavar="NAME",
-        help="how to store linear layers: rows, blocks-128, blocks-64, blocks-32 (default: the fastest that passes)",
+        help="how to store linear layers: rows, blocks-128, blocks-64, blocks-32; in 4 bits: blocks4-32 (default: the "
+        "fastest of 8 bits that passes)",
     )
     group.add_argument(
         "--aliases", action="store_true", help="int8 and int4 under transformers.js' names too (hard links; in --all)"
