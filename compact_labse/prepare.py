@@ -97,6 +97,25 @@ def prepare_vocabulary(
     return Tokenizer.from_file(str(folder / "tokenizer.json")), manifest["key"]
 
 
+def new_vocabulary(
+    config: VocabularyConfig,
+    folder: Path,
+    start: str,
+    pairs: Pairs,
+    key: str,
+    files: Sequence[str],
+    corpus: CorpusConfig,
+    seed: int,
+) -> tuple[Tokenizer, str]:
+    """The tokenizer of a new model and its key: that of the static student in `start`, or trained on the pairs."""
+    given = given_vocabulary(config, start, None)
+    depends: dict[str, Any] = {"vocabulary": asdict(config), "weights": corpus.weights, "pairs": key}
+    if given is not None:
+        depends = {"start": model_hash(Path(start))}
+    weight_F = np.array([corpus.weight_of(file) for file in files])
+    return prepare_vocabulary(config, given, folder, pairs=pairs, weight_F=weight_F, seed=seed, depends_on=depends)
+
+
 def prepare_tokens(pairs: Pairs, tokenizer: Tokenizer, config: StudentConfig, keys: list[str], folder: Path) -> Path:
     """The pairs' token ids, stored in `folder`; `keys` are those of the pairs and the vocabulary."""
 

@@ -25,7 +25,7 @@ from compact_labse.tokens import Tokens
 from compact_labse.vocabulary import VocabularyConfig
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from torch import Tensor
 
     from compact_labse.pair_training import Share, Sides
     from compact_labse.pairs import Pairs
@@ -144,14 +144,12 @@ def _train(cfg: TrainConfig) -> Path:
     from compact_labse.loop import train
     from compact_labse.pair_training import PairTraining, sides_of
     from compact_labse.sentence_model import read_modules
-    from compact_labse.students.retrained import save_like
     from compact_labse.tower import Tower, shared
 
-    out, work, seed = Path(cfg.out), cfg.work_folder, cfg.loop.seed
     files = [source.name for source in find_sources(cfg.data, None, PAIR_KINDS)]
     pairs, pairs_key, start, tokens = ranks.after_first(lambda: _prepare(cfg))
     device = ranks.own_device(cfg.loop.torch_device())
-    torch.manual_seed(seed + ranks.rank())  # each rank drops other activations
+    torch.manual_seed(cfg.loop.seed + ranks.rank())  # each rank drops other activations
     tower = Tower(read_modules(start)[0], cfg.scale, learn_scale=cfg.learn_scale).to(device)
     sides = sides_of(tokens)
     task = PairTraining(
@@ -168,18 +166,24 @@ def _train(cfg: TrainConfig) -> Path:
     )
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE}
     key = hash_of([decides, pairs_key, model_hash(start)])
-    progress = train(task, cfg.loop, work / "training", key=key, replace=cfg.overwrite)
+    progress = train(task, cfg.loop, cfg.work_folder / "training", key=key, replace=cfg.overwrite)
 
     weights = whole_weights(tower.encoder)
     if ranks.is_first():
-        with writing_folder(out, overwrite=cfg.overwrite) as folder:
-            save_like(weights, start, folder)
-            (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
-            inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
-            inputs |= {"start": model_hash(start)}
-            write_lineage(folder, command="train", config=asdict(cfg), inputs=inputs)
-        say(f"teacher of {progress.step} steps saved in {out}")
-    return out
+        _write(cfg, weights, start, files)
+        say(f"teacher of {progress.step} steps saved in {cfg.out}")
+    return Path(cfg.out)
+
+
+def _write(cfg: TrainConfig, weights: dict[str, Tensor], start: Path, files: list[str]) -> None:
+    """The model folder, with the configuration and where it all came from."""
+    from compact_labse.students.retrained import save_like
+
+    with writing_folder(Path(cfg.out), overwrite=cfg.overwrite) as folder:
+        save_like(weights, start, folder)
+        (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
+        inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
+        write_lineage(folder, command="train", config=asdict(cfg), inputs=inputs | {"start": model_hash(start)})
 
 
 def _share(cfg: TrainConfig, pairs: Pairs, pairs_key: str, start: Path, sides: Sides, files: list[str]) -> Share:
@@ -188,40 +192,44 @@ def _share(cfg: TrainConfig, pairs: Pairs, pairs_key: str, start: Path, sides: S
     from compact_labse.companions import draws
     from compact_labse.pair_training import StoredShare
     from compact_labse.streamed import StreamedShare
-    from compact_labse.torch_encoder import TorchEncoder
 
     if not cfg.stream:
         corpus, drawn = replace(cfg.corpus, companions=cfg.hard_negatives), cfg.batch * (1 + cfg.hard_negatives)
         place = cfg.work_folder / "neighbours"
         made = ranks.after_first(lambda: draws(pairs, pairs_key, files, corpus, drawn, cfg.loop.seed, cfg.miner, place))
         return StoredShare(sides, pairs, made, cfg.batch)
-    tokens = TorchEncoder.open(start, device="cpu").tokens
-    tokens = Tokens(tokens.tokenizer, max_tokens=min(cfg.max_tokens, tokens.max_tokens or cfg.max_tokens))
-    count = cfg.batch // ranks.world()
-    sources = find_sources(cfg.stream, None, PAIR_KINDS)
-    return StreamedShare(sources, cfg.corpus, tokens, pairs, count=count, seed=cfg.loop.seed)
+    count, sources = cfg.batch // ranks.world(), find_sources(cfg.stream, None, PAIR_KINDS)
+    return StreamedShare(sources, cfg.corpus, _tokens(cfg, start), pairs, count=count, seed=cfg.loop.seed)
 
 
 def _prepare(cfg: TrainConfig) -> tuple[Pairs, str, Path, Path]:
     """Pairs and their key, the folder of the model to start from, and the folder of tokens: each made once."""
     from compact_labse import prepare
-    from compact_labse.torch_encoder import TorchEncoder
 
     sources, work = find_sources(cfg.data, None, PAIR_KINDS), cfg.work_folder
     pairs, pairs_key = prepare.prepare_pairs(sources, [], cfg.corpus, work / "pairs")
     start = _start(cfg, pairs, pairs_key, [source.name for source in sources])
-    encoder = TorchEncoder.open(start, device="cpu")
-    if encoder.tokens.prefix:
-        raise UserError(f"{start} puts {encoder.tokens.prefix!r} before every text, which training here does not")
-    longest = min(cfg.max_tokens, encoder.max_tokens or cfg.max_tokens)
-    shape = replace(cfg.student, max_tokens=longest)
+    tokens = _tokens(cfg, start)
+    kind, longest = cfg.student.kind if tokens.special else "static", tokens.max_tokens or cfg.max_tokens
+    shape = replace(cfg.student, max_tokens=longest, kind=kind)
     keys = [pairs_key, model_hash(start)]
-    tokens = prepare.prepare_tokens(pairs, encoder.tokens.tokenizer, shape, keys, work / "tokens")
-    return pairs, pairs_key, start, tokens
+    return pairs, pairs_key, start, prepare.prepare_tokens(pairs, tokens.tokenizer, shape, keys, work / "tokens")
+
+
+def _tokens(cfg: TrainConfig, start: Path) -> Tokens:
+    """The tokenizer of the model to start from, which cuts at `max_tokens`."""
+    from compact_labse.torch_encoder import TorchEncoder
+
+    found = TorchEncoder.open(start, device="cpu").tokens
+    if found.prefix:
+        raise UserError(f"{start} puts {found.prefix!r} before every text, which training here does not")
+    longest = min(cfg.max_tokens, found.max_tokens or cfg.max_tokens)
+    return Tokens(found.tokenizer, max_tokens=longest, special=found.special)
 
 
 def _start(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str]) -> Path:
     """The sentence-transformers folder that training starts from."""
+    from compact_labse.prepare import new_vocabulary
     from compact_labse.students.retrained import write_new, write_pooled
 
     folder, pooling, seed = cfg.work_folder / "start", cfg.pooling, cfg.loop.seed
@@ -234,27 +242,8 @@ def _start(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str]) -> 
         depends: dict[str, Any] = {"pooling": pooling, "model": model_hash(given)}
         stage(folder, "start", depends, lambda to: write_pooled(given, pooling, to))
         return folder
-    tokenizer, vocabulary_key = _vocabulary(cfg, pairs, pairs_key, files)
-    depends = {"pooling": pooling, "student": asdict(cfg.student), "vocabulary": vocabulary_key, "seed": seed}
+    place, begin, corpus = cfg.work_folder / "vocabulary", cfg.student.start, cfg.corpus
+    tokenizer, key = new_vocabulary(cfg.vocabulary, place, begin, pairs, pairs_key, files, corpus, seed)
+    depends = {"pooling": pooling, "student": asdict(cfg.student), "vocabulary": key, "seed": seed}
     stage(folder, "start", depends, lambda to: write_new(cfg.student, tokenizer, pooling or "mean", seed, to))
     return folder
-
-
-def _vocabulary(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str]) -> tuple[Tokenizer, str]:
-    """The tokenizer of a new model and its key: that of the static student it starts from, or trained on the pairs."""
-    import numpy as np
-
-    from compact_labse import prepare
-
-    given = prepare.given_vocabulary(cfg.vocabulary, cfg.student.start, None)
-    depends: dict[str, Any] = {"vocabulary": asdict(cfg.vocabulary), "weights": cfg.corpus.weights, "pairs": pairs_key}
-    weight_F = np.array([cfg.corpus.weight_of(file) for file in files])
-    return prepare.prepare_vocabulary(
-        cfg.vocabulary,
-        given,
-        cfg.work_folder / "vocabulary",
-        pairs=pairs,
-        weight_F=weight_F,
-        seed=cfg.loop.seed,
-        depends_on=depends if given is None else {"start": model_hash(Path(cfg.student.start))},
-    )

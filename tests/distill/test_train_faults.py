@@ -25,7 +25,7 @@ from tests.distill.test_train_pipeline import log_of, together, words
 from tests.ranks_program import ROOT, start
 from tests.tiny_pairs import write_corpus
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_rank_that_is_killed_stops_the_others_and_all_go_on_together(folder, e
     running = start("compact_labse", 2, words(folder, out="killed", engine=engine))
     wait_for_step(folder, "killed", 15)
     running[1].kill()
-    assert running[0].wait(timeout=60) == 2, "a clear error, no hang"
+    assert running[0].wait(timeout=120) == 2, "a clear error, no hang"
     assert "rank 0 of 2 lost another one" in running[0].stderr.read()
     ended = together(folder, 2, out="killed", engine=engine)
     assert [code for code, _ in ended] == [0, 0], ended

@@ -78,7 +78,7 @@ def log_of(folder: Path, out: str = "teacher") -> list[dict]:
 def together(folder: Path, ranks: int, *more: str, out: str = "teacher", **settings: object) -> list[tuple[int, str]]:
     """The command on several processes; exit code and stderr of each."""
     running = start("compact_labse", ranks, [*words(folder, out, **settings), *more])
-    return [(process.wait(timeout=300), process.stderr.read()) for process in running]
+    return [(process.wait(timeout=600), process.stderr.read()) for process in running]
 
 
 def test_a_new_teacher_learns_and_opens_everywhere(folder):
@@ -126,6 +126,14 @@ def test_a_plain_folder_needs_its_pooling_and_gets_modules(folder, tiny_copy):
         pipeline.run(pipeline.TrainConfig(out=str(folder / "x"), data=[str(folder / "corpus")], model=str(plain)))
     assert main(words(folder, model=plain, pooling="cls", loop__steps=2)) == 0
     assert load(folder / "teacher").module.modes == ("cls",)
+
+
+def test_a_bag_of_tokens_trains_without_special_tokens(folder, tiny):
+    assert main(words(folder, model=tiny("static"), loop__steps=2)) == 0
+    before, after = (load_file(place / "model.safetensors") for place in (tiny("static"), folder / "teacher"))
+    changed = (before["embedding.weight"] != after["embedding.weight"]).any(1)
+    assert changed.any()
+    assert not changed[:3].any(), "<s>, <pad> and </s> are in no text"
 
 
 def test_hard_negatives_come_with_their_pairs(folder):
