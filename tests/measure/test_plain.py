@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ def test_a_config_alone_is_a_model_with_random_weights(bare: Path, mode: str):
     assert found["parameters"] > 200 * 32
     assert found["peak"] >= found["baseline"] > 0
     assert measure(bare / "config.json", Shape(mode=mode, batch=1, tokens=4), 1, seconds=0.01)["calls"] >= 3
+
+
+def test_a_small_model_is_not_charged_for_the_library(bare: Path):
+    """A model of 30,000 parameters once cost 148 MB: the library's own code, imported when the model was built."""
+    pytest.importorskip("transformers")
+    from compact_labse.measure.processes import answer
+
+    request = {"model": str(bare), "shape": {"mode": "inference", "batch": 1, "tokens": 4}, "threads": 1}
+    found = answer([sys.executable, "-m", "compact_labse.measure.plain", json.dumps(request)], threads=1)
+    assert 0 < found["peak"] - found["baseline"] < 60e6
 
 
 def test_weights_are_loaded_where_they_are(tiny: Callable[[str], Path]):
