@@ -37,7 +37,7 @@ def umap_plane(points_ND: np.ndarray) -> np.ndarray | None:
     if importlib.util.find_spec("umap") is None:
         return None
     umap = importlib.import_module("umap")
-    found = umap.UMAP(n_components=2, metric="cosine", random_state=0).fit_transform(points_ND)
+    found = umap.UMAP(n_components=2, metric="cosine", random_state=0, n_jobs=1).fit_transform(points_ND)
     return np.asarray(found, dtype=np.float64)
 
 

@@ -71,7 +71,7 @@ def test_pictures_are_small_whole_numbers_per_side(monkeypatch: pytest.MonkeyPat
 
     class UMAP:
         def __init__(self, **settings: object) -> None:
-            assert settings == {"n_components": 2, "metric": "cosine", "random_state": 0}
+            assert settings == {"n_components": 2, "metric": "cosine", "random_state": 0, "n_jobs": 1}
 
         def fit_transform(self, points: np.ndarray) -> np.ndarray:
             return points[:, :2]
