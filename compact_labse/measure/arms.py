@@ -55,4 +55,4 @@ def _cell(found: Scores, arm: str, base: str, seeds: Sequence[int], column: Colu
 
 def _spread(values: Sequence[float], sign: str = "") -> str:
     deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{sign}.1f}{deviation}"
+    return f"{statistics.fmean(values):{sign}z.1f}{deviation}"
