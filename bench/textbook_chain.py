@@ -4,7 +4,7 @@
     python bench/textbook_chain.py --sts DIR --work DIR --out bench/results/compression/textbook   # on a quiet machine
 
 The chain sets the smallest 20 % of all weights to zero, then quantizes. Zeros take as many bytes as other numbers, so
-the first step saves nothing on disk and costs accuracy. Beside it: the same share of weights really removed, by fewer
+the first step saves nothing on disk, whatever it costs. Beside it: the same share of weights really removed, by fewer
 layers and columns or by fewer pieces, and mended by some minutes of distillation from the original.
 Columns: bytes, bytes after deflate, p50 of one sentence of 20 tokens, peak memory, Spearman x 100.
 """
