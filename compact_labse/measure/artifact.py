@@ -16,7 +16,7 @@ from compact_labse.formats.artifacts import entries
 from compact_labse.locate import locate
 from compact_labse.measure.origins import dtype_of, made_from
 from compact_labse.measure.peer_encoders import BareOnnx
-from compact_labse.measure.runners import ONNX, check_runner, split_runner
+from compact_labse.measure.runners import ONNX, check_runner, runtime_of, split_runner
 
 _RUNTIMES = {".onnx": "onnxruntime", ".ort": "onnxruntime", ".tflite": "litert"}
 _FORMAT_FOLDERS = ("onnx", "tflite")
@@ -101,7 +101,7 @@ def describe(encoder: Encoder, *, spec: str, label: str, runner: str = "", marks
         spec=spec,
         hash=model_hash(source) if source is not None else f"unhashed:{spec}",
         tokenizer_hash=sha256_file(tokenizer) if tokenizer else "",
-        runtime=runner if runner not in ("", "foreign") else _runtime(source),
+        runtime=_runtime(source) if runner in ("", "foreign") else runtime_of(runner),
         dim=encoder.dim,
         max_tokens=encoder.max_tokens,
         artifact_bytes=_artifact_bytes(source),

@@ -73,6 +73,11 @@ def split_runner(spec: str) -> tuple[str, str]:
     return (name, rest) if colon and name in RUNNERS else ("", spec)
 
 
+def runtime_of(name: str) -> str:
+    """What results call a runner: one that is a runtime of ours, called bare, must not be taken for ours."""
+    return f"bare {name}" if RUNNERS[name].modes == BARE else name
+
+
 def check_runner(name: str, path: Path) -> None:
     """UserError if this runner cannot take that kind of path."""
     takes = RUNNERS[name].takes

@@ -168,3 +168,11 @@ def test_growth_is_seen(keeps: bool):
     found = long_run(Leaky(keeps), Cell(mode="long", count=40_000), TEXT)  # type: ignore[arg-type]
     assert found["sentences"] == 40_000
     assert (found["growth"] > 800_000) == keeps
+
+
+def test_a_runtime_called_bare_is_not_taken_for_ours():
+    """Its results had our key, so that a run that had measured ours measured nothing of it."""
+    file = shipped_folder() / "onnx" / "model_int4.onnx"
+    ours, bare = (artifact.record() for artifact, _ in open_all([f"a={file}", f"b=onnxruntime:{file}"], threads=1))
+    assert ours["hash"] == bare["hash"]
+    assert (ours["runtime"], bare["runtime"]) == ("onnxruntime", "bare onnxruntime")
