@@ -23,7 +23,7 @@ def writing_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
     something in it and `overwrite` is false, and when the disk is full.
     """
     final = Path(final)
-    _check_free(final, overwrite)
+    check_free(final, overwrite)
     temporary = _beside(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def writing_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
         for path in [*temporary.rglob("*"), temporary]:
             _share(path)
             _sync(path)
-        _check_free(final, overwrite)
+        check_free(final, overwrite)
         _put_in_place(temporary, final)
     except BaseException as error:
         full = is_disk_full(error, final.parent)
@@ -97,7 +97,7 @@ def _share(path: Path) -> None:
         path.chmod(0o666 & ~mask)
 
 
-def _check_free(final: Path, overwrite: bool) -> None:
+def check_free(final: Path, overwrite: bool) -> None:
     if final.exists() and not final.is_dir():
         raise UserError(f"{final} is a file, a folder name is needed")
     if not overwrite and final.is_dir() and any(final.iterdir()):

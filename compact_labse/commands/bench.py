@@ -145,5 +145,7 @@ def run_compare(args: argparse.Namespace) -> int:
         print(json.dumps({"threshold": threshold, "regressions": len(worse), "changes": rows}))
     else:
         print_table(as_table(changes), sys.stdout)
-    say(f"{len(changes)} figures compared, {len(worse)} worse by more than {100 * threshold:g} %")
+    alone = sum(change.verdict == "unjudged" for change in changes)
+    unjudged = f", {alone} not judged for want of repeated values" if alone else ""
+    say(f"{len(changes)} figures compared, {len(worse)} worse by more than {100 * threshold:g} %{unjudged}")
     return GateError.exit_code if worse else 0

@@ -55,6 +55,8 @@ def _whole_model(words: list[str]) -> list[str]:
             raise UserError(
                 f"--student takes the folder of a model (with modules.json) to train further, got {folder!r}"
             )
+        if any(other.lstrip("-").startswith(("student.start", "student.kind")) for other in words):
+            raise UserError("--student says what is trained: leave out student.start and student.kind")
         found = ["--student.kind", "folder", "--student.start", folder]
         return [*words[:place], *found, *words[place + (1 if given else 2) :]]
     return words

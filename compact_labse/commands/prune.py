@@ -61,9 +61,11 @@ def run(args: argparse.Namespace) -> int:
 def _table(done: Pruned) -> str:
     sizes = ", ".join(f"{name} {done.before[name]} -> {size}" for name, size in done.after.items())
     layers = f"{', '.join(map(str, done.kept_layers))} stay" if done.kept_layers else "none"
+    same = done.before.get("dim") == done.after.get("dim")
+    measure = "mean cosine with the old vectors" if same else "correlation of the old and the new vectors' cosines"
     return "\n".join([
         f"sizes       {sizes}",
         f"layers      {layers}",
         f"parameters  {done.parameters_before / 1e6:,.2f} -> {done.parameters_after / 1e6:,.2f} million",
-        f"damage      {done.damage:.4f} (one minus the mean cosine with the old vectors, on texts not chosen on)",
+        f"damage      {done.damage:.4f} (one minus the {measure}, on texts not chosen on)",
     ])  # fmt: skip

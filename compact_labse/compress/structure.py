@@ -19,7 +19,7 @@ from compact_labse.compress import calibration, surgery
 from compact_labse.compress.alignment import align, states_of
 from compact_labse.compress.architecture import Body
 from compact_labse.compress.importance import Feed, measure
-from compact_labse.compress.model_files import body_path, model_folder
+from compact_labse.compress.model_files import body_path, check_out, model_folder
 from compact_labse.compress.saving import save_pruned, stock_of
 from compact_labse.compress.table_width import narrow_bert, narrow_static
 from compact_labse.errors import GateError, UserError
@@ -85,6 +85,7 @@ class Pruned:
 
 def prune(cfg: Prune) -> Pruned:
     """Write the pruned model folder and say what it cost; the folder appears whole or not at all."""
+    check_out(Path(cfg.out), cfg.overwrite)
     folder = model_folder(cfg.model)
     source = TorchEncoder.open(folder, device="cpu")
     module = source.module
@@ -190,6 +191,11 @@ def _wanted(cfg: Prune, there: dict[str, int], where: str) -> dict[str, int]:
     head_dim = there["dim"] // there["heads"]
     heads = cfg.heads if cfg.heads is not None else there["heads"] if cfg.dim is None else cfg.dim // head_dim
     dim = cfg.dim if cfg.dim is not None else heads * head_dim
+    if dim != heads * head_dim and dim % head_dim == 0:
+        raise UserError(
+            f"--dim {dim} and --heads {heads} do not fit: a stock model's hidden width is its heads times their "
+            f"{head_dim} values, {heads * head_dim}; give one of the two"
+        )
     if dim != heads * head_dim:
         near = sorted({max(1, dim // head_dim) * head_dim, (dim // head_dim + 1) * head_dim})
         raise UserError(

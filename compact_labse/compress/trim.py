@@ -15,7 +15,7 @@ import numpy as np
 
 from compact_labse.compress.coverage import Coverage, measure_coverage
 from compact_labse.compress.cuts import Cut, compare_cuts
-from compact_labse.compress.model_files import body_path, copy_rest, model_folder, weights_of, write_index
+from compact_labse.compress.model_files import body_path, check_out, copy_rest, model_folder, weights_of, write_index
 from compact_labse.compress.pieces import Pieces
 from compact_labse.compress.tensors import copy_rows, read_header, vocabulary_tensors
 from compact_labse.compress.vocabulary import Choice, choose, trimmed
@@ -79,6 +79,7 @@ class Trimmed:
 
 def trim(cfg: Trim) -> Trimmed:
     """Write the trimmed model folder and say what changed; the folder appears whole or not at all."""
+    check_out(Path(cfg.out), cfg.overwrite)
     folder = model_folder(cfg.model)
     path = body_path(folder)
     body = folder / path

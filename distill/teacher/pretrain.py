@@ -223,5 +223,6 @@ def _save(
         (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
         inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()} | start
         write_lineage(folder, command="pretrain", config=asdict(cfg), inputs=inputs)
-    say(f"model of {steps} steps saved in {cfg.out}; `compact-labse train --model {cfg.out}` goes on from it")
+    onward = f"compact-labse train --model {cfg.out} --pooling mean"
+    say(f"model of {steps} steps saved in {cfg.out}; `{onward}` goes on from it")
     return Path(cfg.out)

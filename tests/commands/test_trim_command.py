@@ -36,3 +36,12 @@ def test_an_existing_folder_is_refused(tiny, tmp_path, capsys):
     assert main(["trim", str(tiny("minilm")), "--languages", "en", "--out", str(tmp_path / "new")]) == 2
     assert "exists and is not empty" in capsys.readouterr().err
     assert (tmp_path / "new" / "mine").read_text() == "x"
+
+
+def test_overwriting_deletes_models_alone(tiny, tmp_path, capsys):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    words = ["trim", str(tiny("minilm")), "--languages", "en", "--out", str(tmp_path / "thesis"), "--overwrite"]
+    assert main(words) == 2
+    assert "thesis is no model folder" in capsys.readouterr().err
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"

@@ -169,7 +169,7 @@ def test_a_bert_becomes_an_electra_with_a_narrow_table(tiny_copy, tmp_path, text
     ("name", "sizes", "words"),
     [
         ("minilm", {"dim": 12}, "--dim 12 does not divide into heads of 8 values"),
-        ("minilm", {"heads": 1, "dim": 16}, "--dim 16 does not divide into heads of 8 values .1 heads make 8"),
+        ("minilm", {"heads": 1, "dim": 16}, "--dim 16 and --heads 1 do not fit: .* 8 values, 8; give one"),
         ("minilm", {"layers": 3}, "--layers is 3, but the model has only 2"),
         ("minilm", {"layers": 2}, "the model already has layers 2, heads 2"),
         ("minilm", {}, "nothing to prune: give at least one of --layers"),
@@ -211,3 +211,9 @@ def test_healing_from_the_original_mends(tiny, tmp_path, capsys):
 def test_a_student_that_is_no_folder_is_named(tmp_path, capsys):
     assert main(["distill", "--student", str(tmp_path), "--texts", "x", "--out", "y"]) == 2
     assert "--student takes the folder of a model" in capsys.readouterr().err
+
+
+def test_a_student_is_named_once(tiny, capsys):
+    words = ["distill", "--student", str(tiny("minilm")), "--student.start", "other", "--texts", "x", "--out", "y"]
+    assert main(words) == 2
+    assert "--student says what is trained" in capsys.readouterr().err
