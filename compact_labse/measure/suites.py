@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from compact_labse.locate import EMBEDDED, locate
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.environment import usable_cores
 from compact_labse.measure.latency import Cell
@@ -65,7 +66,7 @@ def edge_files(spec: str) -> list[Path]:
 
     A file stands for itself, a folder for all of them (text-in and MediaPipe variants, which take other inputs, apart).
     """
-    path = Path(spec)
+    path = locate(spec) if spec in EMBEDDED else Path(spec)
     if path.is_file():
         return [path] if path.suffix in (".tflite", ".ort", ".onnx") else []
     places = (("tflite", "model*.tflite"), ("onnx", "model*.ort"), ("onnx", "model*.onnx"))

@@ -14,6 +14,7 @@ from compact_labse.measure.edge import aarch64, benchmark_model, record_edge
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.results import Results
 from compact_labse.measure.suites import beside, cells, edge_files, fits, parts_of
+from compact_labse.pipelines import load_pipeline
 from tests.measure.records import model
 
 BASE = Cell(mode="text", seconds=0.5, count=100)
@@ -145,3 +146,15 @@ def test_checks_are_records_or_rows_with_reasons_and_are_not_repeated(exported: 
     assert len(asked) == 1
     assert [found["kind"] for found in results.records] == ["edge", "failure", "failure"]
     assert results.records[1]["values"]["error"] == "not measured: nothing there"
+
+
+def test_the_edge_finds_the_file_behind_a_name():
+    """`bench default --suite edge` said that nothing could be measured, without a reason."""
+    assert [path.suffix for path in edge_files("default")] == [".onnx"]
+
+
+def test_what_the_edge_cannot_run_is_a_row_with_its_reason(tiny, tmp_path):
+    compare = load_pipeline("bench", "compare")
+    cfg = compare.Config(models=(str(tiny("static")),), suite="edge", out=tmp_path, rounds=1, seconds=0.05, sentences=5)
+    (row,) = compare.run(cfg).rows
+    assert any("not measured: no .tflite, .ort or .onnx file" in failure for failure in row.failures)
