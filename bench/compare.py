@@ -114,9 +114,9 @@ def measure_speed(
     extra = [artifact for artifact, _ in open_all(specs, threads=1)] if (specs := beside(part, artifacts)) else []
     pairs: list[Pair] = [(a, c) for c in cfg.cells(part) for a in (*artifacts, *extra) if fits(a, c, part)]
     if part == "edge" and not pairs:
-        reason = "not measured: no .tflite, .ort or .onnx file is named or lies in the folder; export it first"
+        without = "not measured: no .tflite, .ort or .onnx file is named or lies in the folder; export it first"
         for artifact in artifacts:
-            record_failure(results, artifact, "speed", {"suite": part}, "speed at the edge", reason)
+            record_failure(results, artifact, "speed", {"suite": part}, "speed at the edge", without)
     if pairs:
         say(f"{part}: {len({a.label for a, _ in pairs})} artifacts, {len(pairs)} measurements x {cfg.rounds} rounds")
         record_speeds(results, pairs, cfg.rounds, texts)

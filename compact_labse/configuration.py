@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
 
-from compact_labse.errors import UserError, with_hint
+from compact_labse.errors import UserError, require, with_hint
+from compact_labse.pipelines import load_pipeline
+from compact_labse.progress import say
 
 COLUMNS = "--corpus.columns"
 
@@ -56,6 +58,21 @@ def read_config(words: Sequence[str], kind: type, said: Words) -> Any:
         raise UserError(f"{message}; see `compact-labse {said.command} --help`") from error
     settings.pop("config")
     return kind(**settings)
+
+
+def run_training(words: Sequence[str], path: str, kind: str, said: Words) -> int:
+    """Run the pipeline `distill/<path>.py` with the `kind` of configuration that the words describe; the exit code."""
+    require("jsonargparse", "train")
+    pipeline = load_pipeline("distill", path)
+    config = read_config(words, getattr(pipeline, kind), said)
+    for library in ("torch", "transformers", "safetensors"):
+        require(library, "train")
+    try:
+        pipeline.run(config)
+    except KeyboardInterrupt:
+        say("interrupted; give the same command again to go on from here")
+        raise
+    return 0
 
 
 def as_options(words: Sequence[str], known: Container[str], lists: Container[str]) -> list[str]:

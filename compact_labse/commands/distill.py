@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compact_labse.configuration import Words, read_config
-from compact_labse.errors import UserError, require
-from compact_labse.pipelines import load_pipeline
-from compact_labse.progress import say
+from compact_labse.configuration import Words, run_training
+from compact_labse.errors import UserError
 
 DESCRIPTION = """Train a small student from a teacher and sentence pairs.
 
@@ -31,17 +29,7 @@ WORDS = Words(
 
 def main(words: Sequence[str]) -> int:
     """Run the command with its own words; returns the exit code."""
-    require("jsonargparse", "train")
-    pipeline = load_pipeline("distill", "student")
-    config = read_config(_whole_model(list(words)), pipeline.DistillConfig, WORDS)
-    for library in ("torch", "transformers", "safetensors"):
-        require(library, "train")
-    try:
-        pipeline.run(config)
-    except KeyboardInterrupt:
-        say("interrupted; give the same command again to go on from here")
-        raise
-    return 0
+    return run_training(_whole_model(list(words)), "student", "DistillConfig", WORDS)
 
 
 def _whole_model(words: list[str]) -> list[str]:

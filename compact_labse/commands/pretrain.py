@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compact_labse.configuration import Words, read_config
-from compact_labse.errors import require
-from compact_labse.pipelines import load_pipeline
-from compact_labse.progress import say
+from compact_labse.configuration import Words, run_training
 
 DESCRIPTION = """Pretrain a transformer on text: guess masked tokens of sentences (MLM) and of translation pairs (TLM).
 
 example:
   compact-labse pretrain --data pairs/ --texts news.txt.gz --out bert --config distill/teacher/mini-6x384.yaml \\
-      stacking=[2000,4000] loop.steps=10000
+      stacking=[4000] loop.steps=10000
 
-The folder opens with transformers' AutoModelForMaskedLM, and `compact-labse train --model bert` makes a sentence
-encoder of it. An interrupted run goes on when the same command is given again. Later words win over earlier ones and
-`key=value` is `--key value`.
+The folder opens with transformers' AutoModelForMaskedLM, and `compact-labse train --model bert --pooling mean`
+makes a sentence encoder of it. An interrupted run goes on when the same command is given again. Later words win over
+earlier ones and `key=value` is `--key value`.
 """
 
 WORDS = Words(
@@ -29,14 +26,4 @@ WORDS = Words(
 
 def main(words: Sequence[str]) -> int:
     """Run the command with its own words; returns the exit code."""
-    require("jsonargparse", "train")
-    pipeline = load_pipeline("distill", "teacher/pretrain")
-    config = read_config(words, pipeline.PretrainConfig, WORDS)
-    for library in ("torch", "transformers", "safetensors"):
-        require(library, "train")
-    try:
-        pipeline.run(config)
-    except KeyboardInterrupt:
-        say("interrupted; give the same command again to go on from here")
-        raise
-    return 0
+    return run_training(words, "teacher/pretrain", "PretrainConfig", WORDS)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compact_labse.configuration import COLUMNS, Words, read_config
-from compact_labse.errors import require
-from compact_labse.pipelines import load_pipeline
-from compact_labse.progress import say
+from compact_labse.configuration import COLUMNS, Words, run_training
 
 DESCRIPTION = """Train a dual encoder (a teacher) on sentence pairs: each sentence finds its translation among all of
 the batch, which may be spread over several processes and need not fit in memory at once.
@@ -32,14 +29,4 @@ WORDS = Words(
 
 def main(words: Sequence[str]) -> int:
     """Run the command with its own words; returns the exit code."""
-    require("jsonargparse", "train")
-    pipeline = load_pipeline("distill", "teacher/train")
-    config = read_config(words, pipeline.TrainConfig, WORDS)
-    for library in ("torch", "transformers", "safetensors"):
-        require(library, "train")
-    try:
-        pipeline.run(config)
-    except KeyboardInterrupt:
-        say("interrupted; give the same command again to go on from here")
-        raise
-    return 0
+    return run_training(words, "teacher/train", "TrainConfig", WORDS)
