@@ -51,9 +51,10 @@ preprocess, encoder = hub.KerasLayer(folder + "/preprocess"), hub.KerasLayer(fol
 vectors = encoder(preprocess(texts))["default"].numpy()
 strings = hub.KerasLayer(folder + "/serving")(texts).numpy()
 
+tf_keras.utils.set_random_seed(0)  # a step of unlucky weights overshoots
 text = tf_keras.layers.Input(shape=(), dtype=tf.string)
 model = tf_keras.Model(text, tf_keras.layers.Dense(1)(encoder(preprocess(text))["default"]))
-model.compile(optimizer=tf_keras.optimizers.SGD(0.5), loss="mse")
+model.compile(optimizer=tf_keras.optimizers.SGD(0.05), loss="mse")
 before = [v.numpy() for v in encoder.trainable_variables]
 losses = [float(model.train_on_batch(texts, tf.constant([[1.0], [0.0], [2.0]]))) for _ in range(2)]
 moved = [bool(np.any(a != b.numpy())) for a, b in zip(before, encoder.trainable_variables)]
