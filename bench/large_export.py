@@ -24,7 +24,7 @@ EXPORT = """
 import sys
 from pathlib import Path
 from compact_labse import sample
-from compact_labse.formats.onnx_write import CALIBRATION_TEXTS
+from compact_labse.formats.onnx.write import CALIBRATION_TEXTS
 from compact_labse.pipelines import load_pipeline
 
 model, out, formats, count = sys.argv[1:]

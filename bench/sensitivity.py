@@ -17,7 +17,7 @@ import torch
 from compact_labse import sample
 from compact_labse.compress.calibration import some_texts
 from compact_labse.compress.sensitivity import Bench, Layer, Point, excluded, front, search
-from compact_labse.formats.onnx_graph import graph_of
+from compact_labse.formats.onnx.graph import graph_of
 from compact_labse.locate import locate
 from compact_labse.torch_encoder import TorchEncoder
 

@@ -108,9 +108,9 @@ def export(folder: Path, out: Path) -> None:
     import shutil
 
     from compact_labse import sample
-    from compact_labse.formats.onnx_graph import graph_of
-    from compact_labse.formats.onnx_write import Job, write
-    from compact_labse.formats.parity import LIMITS
+    from compact_labse.formats.gates.parity import LIMITS
+    from compact_labse.formats.onnx.graph import graph_of
+    from compact_labse.formats.onnx.write import Job, write
     from compact_labse.torch_encoder import TorchEncoder
 
     if all((out / "onnx" / name).is_file() for name in FILES.values()):

@@ -22,7 +22,7 @@ import numpy as np
 
 from compact_labse import load, sample
 from compact_labse.errors import require
-from compact_labse.formats.agreement import cosines
+from compact_labse.formats.gates.agreement import cosines
 from compact_labse.progress import say
 
 
@@ -80,7 +80,7 @@ def _clustered(model: Any, variant: Variant) -> Any:
 
 def measure(encoder: Any, variant: Variant, kind: str, texts: list[str], source_ND: np.ndarray) -> dict[str, Any]:
     """Bytes of the file, bytes zipped, and cosines with what the trained weights make of the texts."""
-    from compact_labse.formats import tflite_write
+    from compact_labse.formats.tflite import write as tflite_write
     from compact_labse.tflite_encoder import TFLiteEncoder
 
     job = tflite_write.Job(source=encoder, converter="tensorflow", test={})

@@ -15,7 +15,7 @@ from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError, require
 from compact_labse.formats.artifacts import check_hashes, tokenizer_folder
 from compact_labse.formats.contract import INPUTS, OUTPUTS, Facts
-from compact_labse.formats.tflite_file import read_facts
+from compact_labse.formats.tflite.file import read_facts
 from compact_labse.tokens import Tokens
 
 SENTENCE = OUTPUTS[1]

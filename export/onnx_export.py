@@ -19,15 +19,15 @@ from compact_labse.errors import Unsuitable, UserError, require
 from compact_labse.folder import model_hash, write_lineage
 from compact_labse.formats.artifacts import tokenizer_folder
 from compact_labse.formats.contract import FILES, FOLDER
-from compact_labse.formats.expected import note_expected
 from compact_labse.formats.export_folder import add_entry, export_folder, remove
-from compact_labse.formats.onnx_variants import ALIASES, alias, to_ort
-from compact_labse.formats.parity import judge, limits_of
+from compact_labse.formats.gates.expected import note_expected
+from compact_labse.formats.gates.parity import judge, limits_of
+from compact_labse.formats.onnx.variants import ALIASES, alias, to_ort
 from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.progress import say
 
 if TYPE_CHECKING:
-    from compact_labse.formats.onnx_write import Job
+    from compact_labse.formats.onnx.write import Job
 
 Made = TypeVar("Made")
 
@@ -70,8 +70,8 @@ def run(cfg: OnnxExport) -> Path:
     """Write the artifacts and give their folder; GateError if one disagrees with its source, and nothing is written."""
     require("onnx", "onnx")
     require("onnxscript", "onnx")
-    from compact_labse.formats.onnx_graph import graph_of
-    from compact_labse.formats.onnx_write import Job
+    from compact_labse.formats.onnx.graph import graph_of
+    from compact_labse.formats.onnx.write import Job
     from compact_labse.torch_encoder import TorchEncoder
 
     source = load(cfg.model, device="cpu")
@@ -95,7 +95,7 @@ def run(cfg: OnnxExport) -> Path:
 
 def _write(cfg: OnnxExport, job: Job, folder: Path, kind: str) -> list[str]:
     """Write one format and the variants asked for; the names of the files, none if it does not suit the model."""
-    from compact_labse.formats.onnx_write import refuse_variant, write
+    from compact_labse.formats.onnx.write import refuse_variant, write
 
     path, limits = folder / FILES[kind], limits_of(kind, _loosened(cfg, kind))
     made = _unless_unsuitable(cfg, kind, lambda: write(job, folder, kind, limits, cfg.recipe))
@@ -132,7 +132,7 @@ def _variants(cfg: OnnxExport, job: Job, path: Path, kind: str, entry: Mapping[s
 
 
 def _string_in(path: Path, languages: Sequence[str]) -> Path:
-    from compact_labse.formats.onnx_strings import string_in
+    from compact_labse.formats.onnx.strings import string_in
 
     return string_in(path, languages)
 

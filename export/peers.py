@@ -24,7 +24,7 @@ from typing import Any
 from compact_labse import load, sample
 from compact_labse.errors import UserError
 from compact_labse.folder import sha256_file
-from compact_labse.formats.expected import EXPECTED, expected_texts
+from compact_labse.formats.gates.expected import EXPECTED, expected_texts
 from compact_labse.progress import say
 
 HERE = Path(__file__).resolve().parent

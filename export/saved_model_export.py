@@ -16,8 +16,8 @@ from compact_labse import load, sample
 from compact_labse.errors import UserError, require
 from compact_labse.folder import model_hash, write_lineage
 from compact_labse.formats.artifacts import tokenizer_folder
-from compact_labse.formats.expected import note_expected
 from compact_labse.formats.export_folder import add_entry, export_folder
+from compact_labse.formats.gates.expected import note_expected
 from compact_labse.progress import say
 
 FOLDER = "saved_model"
@@ -30,7 +30,7 @@ class SavedModelExport:
     """What to export and how strictly.
 
     `types` are those of `export_tfhub`, and "serving": strings to vectors. `pooler` says what `pooled_output` is (see
-    `formats.saved_model.Body`); `default` is the sentence vector in any case, scaled to unit length if `normalize`.
+    `saved_model.encoder.Body`); `default` is the sentence vector in any case, scaled to unit length if `normalize`.
     `default_seq_length` is no more than the model takes. `do_lower_case` overrides what the root says of the tokenizer,
     never what the tokenizer does. `loosen` lowers gates by name ("tokens": the share of texts whose ids equal the
     tokenizer's) and needs a `reason`; both are recorded.
@@ -63,7 +63,7 @@ def run(cfg: SavedModelExport) -> Path:
     """Write the SavedModels and give their folder; GateError if one disagrees with its source: nothing is written."""
     require("tensorflow", "tensorflow")
     require("tensorflow_text", "tensorflow")
-    from compact_labse.formats.saved_model_write import FOLDERS, Job, Settings, write
+    from compact_labse.formats.saved_model.write import FOLDERS, Job, Settings, write
     from compact_labse.torch_encoder import TorchEncoder
 
     source = load(cfg.model, device="cpu")

@@ -18,12 +18,12 @@ from compact_labse.errors import Unsuitable, UserError, require
 from compact_labse.folder import model_hash, write_lineage
 from compact_labse.formats.artifacts import tokenizer_folder
 from compact_labse.formats.contract import TFLITE_FILES, TFLITE_FOLDER
-from compact_labse.formats.expected import note_expected
 from compact_labse.formats.export_folder import add_entry, export_folder
+from compact_labse.formats.gates.expected import note_expected
 from compact_labse.progress import say
 
 if TYPE_CHECKING:
-    from compact_labse.formats.tflite_write import Job
+    from compact_labse.formats.tflite.write import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +56,15 @@ class TFLiteExport:
 
 def run(cfg: TFLiteExport) -> Path:
     """Write the artifacts and give their folder; GateError if one disagrees with its source, and nothing is written."""
-    from compact_labse.formats.tflite_graph import converter_here
+    from compact_labse.formats.tflite.graph import converter_here
 
     converter = cfg.converter or converter_here()
     require("ai_edge_litert", "tflite")
     if cfg.mediapipe or converter == "tensorflow":
         require("tensorflow", "tensorflow")
-    from compact_labse.formats.mediapipe import LENGTH
-    from compact_labse.formats.tflite_fixed import LONGEST
-    from compact_labse.formats.tflite_write import Job, cut_at, name_of
+    from compact_labse.formats.tflite.fixed import LONGEST
+    from compact_labse.formats.tflite.mediapipe import LENGTH
+    from compact_labse.formats.tflite.write import Job, cut_at, name_of
     from compact_labse.torch_encoder import TorchEncoder
 
     source = load(cfg.model, device="cpu")
@@ -92,8 +92,8 @@ def run(cfg: TFLiteExport) -> Path:
 
 def _write(cfg: TFLiteExport, job: Job, folder: Path, kind: str) -> bool:
     """Write one format and note it; False if it does not suit the model and may be left out."""
-    from compact_labse.formats.parity import TFLITE_LIMITS
-    from compact_labse.formats.tflite_write import name_of, write
+    from compact_labse.formats.gates.parity import TFLITE_LIMITS
+    from compact_labse.formats.tflite.write import name_of, write
 
     try:
         entry, parity = write(job, folder, kind, TFLITE_LIMITS[kind].loosened(cfg.loosen))

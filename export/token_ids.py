@@ -15,8 +15,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from compact_labse import sample
-from compact_labse.formats.agreement import HARD_TEXTS
-from compact_labse.formats.tf_tokenize import TextTokenizer, write_vocabulary
+from compact_labse.formats.gates.agreement import HARD_TEXTS
+from compact_labse.formats.tf.tokenize import TextTokenizer, write_vocabulary
 from compact_labse.locate import EMBEDDED
 from compact_labse.tokens import Tokens, clean_text
 

@@ -72,7 +72,7 @@ def traced(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
     pytest.importorskip("onnxscript", reason="exports need the extra 'onnx'")
     from safetensors.torch import load_file, save_file
 
-    from compact_labse.formats.onnx_graph import graph_of
+    from compact_labse.formats.onnx.graph import graph_of
     from compact_labse.torch_encoder import TorchEncoder
 
     folder = Path(shutil.copytree(tiny("minilm"), tmp_path_factory.mktemp("traced") / "minilm"))

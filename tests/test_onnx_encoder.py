@@ -11,7 +11,7 @@ import pytest
 from compact_labse import load
 from compact_labse.errors import UserError
 from compact_labse.formats.contract import Facts
-from compact_labse.formats.onnx_graph import save, stamp, static_graph
+from compact_labse.formats.onnx.graph import save, stamp, static_graph
 from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.pipelines import load_pipeline
 

@@ -8,8 +8,8 @@ import pytest
 
 from compact_labse import load
 from compact_labse.errors import UserError
-from compact_labse.formats import tflite_file
 from compact_labse.formats.contract import Facts
+from compact_labse.formats.tflite import file as tflite_file
 from compact_labse.pipelines import load_pipeline
 from compact_labse.tflite_encoder import FixedRunner, TFLiteEncoder
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Check, print a line per artifact, and fail if anything differs."""
     import json
 
-    from compact_labse.formats.verify import MISMATCH, OK, Check, verify
+    from compact_labse.formats.gates.verify import MISMATCH, OK, Check, verify
     from compact_labse.locate import EMBEDDED
 
     folder = EMBEDDED[args.folder]() if args.folder in EMBEDDED else Path(args.folder)

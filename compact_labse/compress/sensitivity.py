@@ -17,8 +17,8 @@ import onnxruntime as ort
 
 from compact_labse.errors import UserError
 from compact_labse.formats.contract import INPUTS, OUTPUTS
-from compact_labse.formats.onnx_edit import Edit
-from compact_labse.formats.onnx_quantize import Calibration, quantize_mixed
+from compact_labse.formats.onnx.edit import Edit
+from compact_labse.formats.onnx.quantize import Calibration, quantize_mixed
 from compact_labse.progress import track
 from compact_labse.tokens import pad
 from compact_labse.torch_encoder import TorchEncoder

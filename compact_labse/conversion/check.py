@@ -15,7 +15,7 @@ from compact_labse.errors import GateError
 from compact_labse.tokens import Tokens, pad
 
 if TYPE_CHECKING:
-    from compact_labse.formats.bert_checkpoint import Bert
+    from compact_labse.conversion.bert_checkpoint import Bert
     from compact_labse.torch_encoder import TorchEncoder
 
 LEAST = 0.99999  # cosine between the source's vectors and the folder's
@@ -62,8 +62,8 @@ def hidden_cosine(encoder: TorchEncoder, bert: Bert) -> float:
     """The worst cosine of any real token's last hidden state, PyTorch against TensorFlow."""
     import torch
 
-    from compact_labse.formats.agreement import cosines
-    from compact_labse.formats.bert_forward import forward
+    from compact_labse.conversion.bert_forward import forward
+    from compact_labse.formats.gates.agreement import cosines
 
     ids_BT, mask_BT = batch_of(encoder.tokens)
     with torch.inference_mode():
@@ -77,7 +77,7 @@ def _outputs(encoder: TorchEncoder, source: Path, pooling: str, *, copied: bool)
     import tensorflow as tf
     import torch
 
-    from compact_labse.formats.agreement import cosines
+    from compact_labse.formats.gates.agreement import cosines
     from compact_labse.pooling import pool
     from compact_labse.saved_model_encoder import INPUTS, load_graph
 

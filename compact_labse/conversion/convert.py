@@ -20,7 +20,7 @@ from compact_labse.progress import say
 from compact_labse.settings import read_json
 
 if TYPE_CHECKING:
-    from compact_labse.formats.bert_checkpoint import Bert
+    from compact_labse.conversion.bert_checkpoint import Bert
 
 POOLINGS = ("cls", "mean", "max", "pooler")
 
@@ -63,8 +63,8 @@ def convert(cfg: Conversion) -> Path:
         return _from_transformers(cfg, source)
     for library, extra in (("tensorflow", "tensorflow"), ("torch", "train"), ("safetensors", "train")):
         require(library, extra)
+    from compact_labse.conversion.bert_checkpoint import read_bert
     from compact_labse.conversion.check import require_same, worst_cosine
-    from compact_labse.formats.bert_checkpoint import read_bert
     from compact_labse.torch_encoder import TorchEncoder
 
     bert = read_bert(source, cfg.config)
@@ -114,7 +114,7 @@ def _write(cfg: Conversion, bert: Bert, vocabulary: Path, lower: bool, folder: P
     from safetensors.numpy import save_file
     from tokenizers.implementations import BertWordPieceTokenizer
 
-    from compact_labse.formats.bert_names import to_transformers
+    from compact_labse.conversion.bert_names import to_transformers
 
     weights = dict(bert.weights)
     if cfg.copy_pooler or ("pooler.kernel" not in weights and cfg.pooling == "pooler"):
@@ -144,7 +144,7 @@ def _write(cfg: Conversion, bert: Bert, vocabulary: Path, lower: bool, folder: P
 def _from_transformers(cfg: Conversion, source: Path) -> Path:
     """A plain transformers folder with the modules around it that its pooling needs."""
     from compact_labse.conversion.check import batch_of, require_same, with_pooler
-    from compact_labse.formats.agreement import cosines
+    from compact_labse.formats.gates.agreement import cosines
     from compact_labse.torch_encoder import TorchEncoder
 
     if (source / "modules.json").is_file():

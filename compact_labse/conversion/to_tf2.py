@@ -15,7 +15,7 @@ from compact_labse.folder import model_hash, write_lineage, writing_folder
 from compact_labse.progress import say
 
 if TYPE_CHECKING:
-    from compact_labse.formats.bert_checkpoint import Bert
+    from compact_labse.conversion.bert_checkpoint import Bert
     from compact_labse.torch_encoder import TorchEncoder
 
 LOWER = "do_lower_case"  # not a setting of BERT's, but the vocabulary is useless without it
@@ -24,9 +24,9 @@ LOWER = "do_lower_case"  # not a setting of BERT's, but the vocabulary is useles
 def to_tf2(folder: Path, out: Path, *, overwrite: bool = False) -> Path:
     """Write a BERT folder as a TF2 checkpoint with `bert_config.json` and `vocab.txt`; UserError for other models."""
     require("tensorflow", "tensorflow")
-    from compact_labse.formats import bert_checkpoint
-    from compact_labse.formats.bert_write import write_tf2
-    from compact_labse.formats.tf_tokenize import write_vocabulary
+    from compact_labse.conversion import bert_checkpoint
+    from compact_labse.conversion.bert_write import write_tf2
+    from compact_labse.formats.tf.tokenize import write_vocabulary
     from compact_labse.torch_encoder import TorchEncoder
 
     # A checkpoint holds no pooling, so a plain transformers folder, such as a pretrained one, needs none either.
@@ -51,8 +51,8 @@ def to_tf2(folder: Path, out: Path, *, overwrite: bool = False) -> Path:
 
 def _bert_of(source: TorchEncoder, folder: Path) -> tuple[Bert, str]:
     """The folder's BERT in TensorFlow's layout, and where its pooler came from."""
-    from compact_labse.formats import bert_names
-    from compact_labse.formats.bert_checkpoint import KEYS, Bert
+    from compact_labse.conversion import bert_names
+    from compact_labse.conversion.bert_checkpoint import KEYS, Bert
     from compact_labse.heads import Dense
     from compact_labse.weights import read_weights
 

@@ -1,6 +1,6 @@
 """Float weights as integers with scales: tables row by row in 8 to 2 bits, matrices column by column or in blocks.
 
-Pure numpy; every function has an inverse in the graphs that `onnx_quantize` writes. Shapes: V rows, D dimension,
+Pure numpy; every function has an inverse in the graphs that `onnx.quantize` writes. Shapes: V rows, D dimension,
 K inputs, N outputs of a linear layer.
 """
 

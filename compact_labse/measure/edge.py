@@ -11,7 +11,7 @@ from typing import Any
 
 from compact_labse.errors import UserError
 from compact_labse.formats.artifacts import tokenizer_folder
-from compact_labse.formats.expected import EXPECTED
+from compact_labse.formats.gates.expected import EXPECTED
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.results import Results, record
 from compact_labse.measure.runners import PEERS

@@ -136,7 +136,7 @@ class BareLiteRT(Foreign):
 
     def __init__(self, path: Path, threads: int, device: str) -> None:
         super().__init__(path)
-        from compact_labse.formats.tflite_file import read_facts
+        from compact_labse.formats.tflite.file import read_facts
         from compact_labse.tflite_encoder import open_runner
 
         self.runner, self.dim = open_runner(path, threads), read_facts(path).dim

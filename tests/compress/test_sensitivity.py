@@ -15,7 +15,7 @@ from compact_labse import sample
 from compact_labse.compress.sensitivity import Bench, Point, excluded, front, search
 from compact_labse.errors import UserError
 from compact_labse.formats.integers import blocks4
-from compact_labse.formats.onnx_graph import graph_of
+from compact_labse.formats.onnx.graph import graph_of
 from compact_labse.torch_encoder import TorchEncoder
 
 

@@ -10,13 +10,13 @@ tf = pytest.importorskip("tensorflow", reason="checkpoints need the extra 'tenso
 
 from compact_labse import load  # noqa: E402
 from compact_labse.cli import main  # noqa: E402
+from compact_labse.conversion import bert_forward  # noqa: E402
+from compact_labse.conversion.bert_checkpoint import read_bert  # noqa: E402
+from compact_labse.conversion.bert_names import plain_name, wanted_names  # noqa: E402
 from compact_labse.conversion.convert import Conversion, convert  # noqa: E402
 from compact_labse.conversion.to_tf2 import to_tf2  # noqa: E402
 from compact_labse.errors import GateError, UserError  # noqa: E402
 from compact_labse.folder import read_lineage  # noqa: E402
-from compact_labse.formats import bert_forward  # noqa: E402
-from compact_labse.formats.bert_checkpoint import read_bert  # noqa: E402
-from compact_labse.formats.bert_names import plain_name, wanted_names  # noqa: E402
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "##e", "##n", "the", "."]
 CONFIG = {
@@ -130,7 +130,7 @@ def test_heads_of_a_tf2_checkpoint_are_in_its_shapes(folder, tmp_path):
 
 def test_a_pretrainers_checkpoint_keeps_its_head(tmp_path, folder):
     """The MLM head and a table that is stored under `masked_lm` alone, as Model Garden's pretrainer stores it."""
-    from compact_labse.formats.bert_write import write_tf2
+    from compact_labse.conversion.bert_write import write_tf2
 
     bert = read_bert(to_tf2(folder, tmp_path / "tf2"))
     rng = np.random.default_rng(2)
@@ -141,7 +141,7 @@ def test_a_pretrainers_checkpoint_keeps_its_head(tmp_path, folder):
     out = convert(
         Conversion(source=tmp_path / "pre", out=tmp_path / "out", pooling="mean", vocab_file=folder / "vocab.txt")
     )
-    from compact_labse.formats.saved_model_mlm import mlm_weights
+    from compact_labse.formats.saved_model.mlm import mlm_weights
 
     found = mlm_weights(out)
     np.testing.assert_array_equal(found["kernel"], head["mlm.dense.kernel"])
@@ -175,7 +175,7 @@ def test_a_plain_transformers_folder_gets_its_modules(tiny, tmp_path):
 
 def test_a_wrong_conversion_gets_no_name(tf1, tmp_path, monkeypatch):
     """Biases of two layers exchanged: every shape fits, and the vectors are others."""
-    from compact_labse.formats import bert_names
+    from compact_labse.conversion import bert_names
 
     sound = bert_names.to_transformers
 

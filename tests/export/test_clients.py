@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compact_labse import load
-from compact_labse.formats.expected import note_expected
+from compact_labse.formats.gates.expected import note_expected
 from compact_labse.pipelines import load_pipeline
 
 peers = load_pipeline("export", "peers")

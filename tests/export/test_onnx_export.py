@@ -10,7 +10,7 @@ from compact_labse import load
 from compact_labse.cli import main
 from compact_labse.errors import GateError, UserError
 from compact_labse.folder import model_hash, read_lineage, sha256_file
-from compact_labse.formats import onnx_graph
+from compact_labse.formats.onnx import graph as onnx_graph
 from compact_labse.pipelines import load_pipeline
 from compact_labse.students.static import in_bits
 
@@ -134,7 +134,8 @@ def test_dynamic_int8_is_caught_by_the_gate_and_written_only_when_asked_for(tran
 
 
 def test_the_fastest_recipe_that_passes_on_calibration_text_is_taken(transformer, monkeypatch, capsys):
-    from compact_labse.formats import onnx_linear, onnx_quantize
+    from compact_labse.formats.onnx import linear as onnx_linear
+    from compact_labse.formats.onnx import quantize as onnx_quantize
 
     def noisy(edit, plans):
         for linear in edit.linears():
@@ -257,7 +258,7 @@ def test_peers_find_their_names_without_a_second_copy_on_disk(static):
 
 
 def test_an_alias_needs_one_file(static, monkeypatch):
-    from compact_labse.formats import onnx_weights
+    from compact_labse.formats.onnx import weights as onnx_weights
 
     monkeypatch.setattr(onnx_weights, "LARGE", 100)
     with pytest.raises(UserError, match="has its weights in a second file"):
@@ -278,7 +279,7 @@ def test_ort_files_for_phones_hold_the_same_model_and_name_their_operators(trans
 
 def test_a_damaged_ort_file_fails_its_gates(static, monkeypatch):
     """The conversion optimizes the graph once more: what it makes is held to the gates like everything else."""
-    from compact_labse.formats import onnx_variants
+    from compact_labse.formats.onnx import variants as onnx_variants
 
     sound, module = onnx_variants.to_ort, PIPELINE
 

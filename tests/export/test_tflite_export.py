@@ -7,7 +7,8 @@ from compact_labse import load
 from compact_labse.cli import main
 from compact_labse.errors import GateError, UserError
 from compact_labse.folder import model_hash, sha256_file
-from compact_labse.formats import tflite_file, tflite_graph
+from compact_labse.formats.tflite import file as tflite_file
+from compact_labse.formats.tflite import graph as tflite_graph
 from compact_labse.pipelines import load_pipeline
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra 'tflite'")
@@ -45,7 +46,7 @@ def test_an_export_lies_beside_its_model_with_what_was_measured(static):
 
 
 def test_a_damaged_twin_gets_no_name_and_leaves_nothing_behind(static, monkeypatch, capsys):
-    from compact_labse.formats import tflite_tables
+    from compact_labse.formats.tflite import tables as tflite_tables
 
     sound = tflite_tables.Table
     monkeypatch.setattr(

@@ -1,0 +1,1 @@
+"""TFLite: any batch and length through TensorFlow, or fixed lengths through litert-torch; MediaPipe's metadata."""
