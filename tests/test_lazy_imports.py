@@ -38,6 +38,7 @@ RUNTIME = [
     "compact_labse.encoder",
     "compact_labse.errors",
     "compact_labse.folder",
+    "compact_labse.measured",
     "compact_labse.onnx_encoder",
     "compact_labse.pipelines",
     "compact_labse.progress",

@@ -48,6 +48,30 @@ def test_load_opens_an_export_and_gives_the_vectors_of_its_source(exported, tiny
     assert load(exported).facts.dtype == "int8"
 
 
+def test_an_index_made_in_one_runtime_survives_the_other_becoming_the_first(
+    exported, tiny, tmp_path, monkeypatch, capfd
+):
+    from compact_labse import measured
+    from compact_labse.cli import main
+
+    both = shutil.copytree(exported, tmp_path / "both")
+    load_pipeline("export", "onnx_export").run(
+        load_pipeline("export", "onnx_export").OnnxExport(model=str(tiny("static")), formats=("int8",), out=both)
+    )
+    (tmp_path / "text.txt").write_text("a first line\nanother line\n")
+    words = ["search", "--text", str(tmp_path / "text.txt"), "--query", "a first line", "--model", str(both)]
+    words += ["--index", str(tmp_path / "index"), "--json"]
+    opened = []
+    for runtimes in (["onnxruntime", "litert"], ["litert", "onnxruntime"]):
+        monkeypatch.setattr(measured, "table", lambda r=runtimes: {"static": {"runtimes": r, "threads": "one"}})
+        opened.append(load(both).source.suffix)
+        assert main(words) == 0
+        assert "model_int8.onnx" in capfd.readouterr().err
+    assert opened == [".onnx", ".tflite"]
+    assert main([*words, "--rebuild"]) == 0
+    assert "model_int8.tflite" in capfd.readouterr().err
+
+
 def test_threads_may_share_an_encoder(exported):
     encoder = load(exported)
     texts = [f"sentence number {n}" for n in range(50)]

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", metavar="F", help="a text file, one text a line (.gz, .xz, .zst too), or - for stdin")
     parser.add_argument("--model", default="default", help="folder, .onnx file or name (default: the shipped student)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write .npy, .parquet or .jsonl instead of stdout")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: what was measured to be fast)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,7 +20,8 @@ example:
   compact-labse search --text notes.txt --query "Wie setze ich mein Passwort zurück?"
   compact-labse search --text corpus.txt.gz --index corpus.index --query - --json < queries.txt
 
-With --index the vectors are made once and kept in that folder; the same text and model are then searched at once.
+With --index the vectors are made once and kept in that folder; the same text and model are then searched at once,
+by the file of the model that made them.
 """
 
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rebuild", action="store_true", help="make the index in DIR again")
     parser.add_argument("--backend", default="auto", help="exact, usearch, faiss or auto: exact up to 100,000 lines")
     parser.add_argument("--json", action="store_true", help="print a JSON object per query")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: what was measured to be fast)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,21 +48,23 @@ def run(args: argparse.Namespace) -> int:
 
     from compact_labse.progress import say
     from compact_labse.runtime import open_encoder
-    from compact_labse.search import Index, build, check_replaceable
+    from compact_labse.search import Index, build, check_replaceable, read_about
     from compact_labse.texts import read_lines
 
     _check(args)
     queries = [line for query in args.query for line in (read_lines("-") if query == "-" else [query]) if line.strip()]
     if not queries:
         raise UserError("nothing to look for: the queries are all blank")
-    encoder = open_encoder(args.model, threads=args.threads)
+    reused = args.index is not None and args.index.exists() and not args.rebuild
+    made_with = read_about(args.index).model if reused else None
+    encoder = open_encoder(args.model, threads=args.threads, made_with=made_with)
     if args.index is None:
         with tempfile.TemporaryDirectory(prefix="compact-labse-") as folder:
             build(encoder, read_lines(args.text), Path(folder) / "index", backend=args.backend)
             _answer(args, encoder, Index(Path(folder) / "index"), queries)
         say(f"by {encoder}")
         return 0
-    if args.rebuild or not args.index.exists():
+    if not reused:
         check_replaceable(args.index)
         build(encoder, _text(args), args.index, backend=args.backend, overwrite=args.rebuild)
     else:

@@ -31,6 +31,7 @@ MODES = ("fixed", "text", "long")
 _KEPT = 200
 _CHUNK = 1000  # sentences between two looks at the memory
 _MOST_CALLS = 200_000
+_WARM = 500  # sentences
 # Marks our line, because models and their libraries print what they like.
 MARK = "measured: "
 
@@ -110,7 +111,7 @@ def real_text(encoder: Encoder, cell: Cell, texts: Sequence[str]) -> dict[str, A
     spent = {"tokenize": 0.0, "forward": 0.0}
     for name in spent:
         setattr(encoder, name, _timed(getattr(encoder, name), name, spent))
-    encoder.encode(chosen[: max(1, len(chosen) // 5)])
+    encoder.encode(chosen[: max(1, min(_WARM, len(chosen) // 5))])
     spent.update(tokenize=0.0, forward=0.0)
     cpu = time.process_time()
     passes = repeat(lambda: encoder.encode(chosen), cell.seconds, fewest=1, warm_up=False)

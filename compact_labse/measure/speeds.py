@@ -10,8 +10,9 @@ from typing import Any
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.processes import CellFailed, run_cell, schedule, texts_file
-from compact_labse.measure.results import Results, record
+from compact_labse.measure.results import Record, Results, record
 from compact_labse.measure.runs import record_failure
+from compact_labse.measure.summary import cell_name
 from compact_labse.progress import track
 
 Pair = tuple[Artifact, Cell]
@@ -45,6 +46,18 @@ def _speed(results: Results, artifact: Artifact, cell: Cell, config: dict[str, A
         return False
     results.add(record("speed", model, config, values))
     return True
+
+
+def rates(records: Sequence[Record], field: str = "label") -> dict[str, dict[str, dict[int, float]]]:
+    """Sentences or batches per second of speed records: by cell, by a field of the model, by round. No long runs."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for each in records:
+        if each["kind"] == "speed" and each["config"]["mode"] != "long":
+            values = each["values"]
+            rate = values["sentences_per_s"] if each["config"]["mode"] == "text" else 1000 / values["model_ms"]["p50"]
+            rounds = found.setdefault(cell_name(each), {}).setdefault(each["model"][field], {})
+            rounds[each["config"]["round"]] = rate
+    return found
 
 
 def digest_texts(texts: Sequence[str]) -> str:

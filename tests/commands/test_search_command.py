@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,18 @@ def test_an_index_of_another_text_or_model_is_refused_until_rebuilt(models, text
     code, out, _ = search(capfd, "--text", str(other), *query, "--model", models[1], "--rebuild")
     assert code == 0
     assert "something else" in out
+
+
+def test_an_index_is_searched_by_the_file_that_made_it_whatever_the_folder_would_choose(models, text, tmp_path, capfd):
+    """The choice of a folder's runtime follows a table that may change: no index is lost by that."""
+    folder = str(Path(models[0]).parents[1])
+    words = ["--text", text, "--query", TEXT[2], "--index", str(tmp_path / "index")]
+    first = search(capfd, *words, "--model", models[1])
+    assert "model_int4.onnx" in first[2]
+    assert search(capfd, *words, "--model", folder) == first
+    code, _, error = search(capfd, *words, "--model", folder, "--rebuild")
+    assert code == 0
+    assert "model_int8.onnx" in error
 
 
 def test_a_folder_that_is_no_index_is_never_replaced(models, text, tmp_path, capfd):
