@@ -2,7 +2,8 @@
 
 Forward computes with rounded weights, activations and table rows; the gradient passes rounding as if it were not there
 (Bengio et al. 2013, "straight-through"). Rounded as the runtime does it: activations token by token in 8 bits, weights
-by output in 8 or in blocks of 32 inputs in 4, the table row by row. Nothing of this is saved with the model.
+by output in 8 or in blocks of 32 inputs in 4, the table row by row. Nothing of this is saved with the model; what is
+remembered from one step to the next is in the checkpoint, so that a resumed run is the same to the bit.
 
 Shapes: N outputs, K inputs of a layer.
 """
@@ -10,6 +11,7 @@ Shapes: N outputs, K inputs of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,17 +20,48 @@ from torch import Tensor, nn
 
 BLOCK = 32
 CLIPS = torch.linspace(0.4, 1.0, 13).tolist()
-REFRESH = 50  # steps for which the scales of a matrix stay as they are: searching them costs more than the product
+REFRESH = 50  # passes for which the scales of a matrix stay as they are: searching them costs more than the product
 TINY = 1e-12
 
 
-def round_while_training(transformer: nn.Module, bits: int) -> None:
-    """Make a transformer compute with rounded linear layers and table rows of `bits` (8 or 4), in place."""
-    table = transformer.get_input_embeddings()  # type: ignore[operator]
-    table.register_forward_hook(lambda module, inputs, output: straight(output, rounded_rows(output.detach(), bits)))
-    for layer in transformer.modules():
-        if isinstance(layer, nn.Linear):
-            setattr(layer, "forward", _forward(layer, bits))  # noqa: B010
+class Rounding(nn.Module):
+    """Makes a transformer compute with rounded linear layers and table rows of `bits` (8 or 4), in place.
+
+    Its state: the steps of each matrix, and the passes with a gradient so far, which decide when steps are searched
+    anew. To be kept beside the transformer, in the module whose state checkpoints hold. Evaluations change nothing.
+    """
+
+    calls: Tensor
+
+    def __init__(self, transformer: nn.Module, bits: int) -> None:
+        super().__init__()
+        self.bits, self._fresh = bits, False
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        layers = [layer for layer in transformer.modules() if isinstance(layer, nn.Linear)]
+        for number, layer in enumerate(layers):
+            self.register_buffer(f"step{number}", rounded_weight(layer.weight.detach(), bits)[1])
+            setattr(layer, "forward", partial(self._linear, layer, f"step{number}"))  # noqa: B010
+        table = transformer.get_input_embeddings()  # type: ignore[operator]
+        table.register_forward_hook(
+            lambda module, inputs, output: straight(output, rounded_rows(output.detach(), bits))
+        )
+        transformer.register_forward_pre_hook(self._count)
+
+    def _count(self, module: nn.Module, inputs: Any) -> None:
+        self._fresh = torch.is_grad_enabled() and int(self.calls) % REFRESH == 0
+        self.calls += torch.is_grad_enabled()
+
+    @torch.no_grad()
+    def _rounded(self, layer: nn.Linear, name: str) -> Tensor:
+        step = self.get_buffer(name)
+        rounded, found = rounded_weight(layer.weight, self.bits, None if self._fresh else step)
+        if self._fresh:
+            step.copy_(found)
+        return rounded
+
+    def _linear(self, layer: nn.Linear, name: str, x: Tensor) -> Tensor:
+        weight = straight(layer.weight, self._rounded(layer, name))
+        return F.linear(straight(x, rounded_activations(x.detach())), weight, layer.bias)
 
 
 def straight(value: Tensor, rounded: Tensor) -> Tensor:
@@ -79,17 +112,3 @@ def _best(x: Tensor, widest: Tensor, at: Callable[[Tensor, Tensor], Tensor]) -> 
         best, chosen = torch.where(better, rounded, best), torch.where(better, step, chosen)
         least = torch.minimum(loss, least)
     return best, chosen
-
-
-def _forward(layer: nn.Linear, bits: int) -> Callable[[Tensor], Tensor]:
-    state: dict[str, Any] = {"calls": 0, "step": None}
-
-    def forward(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            fresh = state["calls"] % REFRESH == 0
-            rounded, state["step"] = rounded_weight(layer.weight, bits, None if fresh else state["step"])
-            state["calls"] += 1
-        weight = straight(layer.weight, rounded)
-        return F.linear(straight(x, rounded_activations(x.detach())), weight, layer.bias)
-
-    return forward

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from compact_labse.compress.fake_quantize import round_while_training
+from compact_labse.compress.fake_quantize import Rounding
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.students.composed import ComposedStudent
@@ -33,7 +33,7 @@ def new_student(config: StudentConfig, tokenizer: Tokenizer, teacher: Encoder | 
         return _static(config, tokenizer, teacher, size)
     student = FolderStudent(config, size) if config.kind == "folder" else _deep(config, tokenizer, teacher, size)
     if config.bits:
-        round_while_training(student.transformer, config.bits)
+        student.rounding = Rounding(student.transformer, config.bits)
     return student
 
 

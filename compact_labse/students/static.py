@@ -79,6 +79,8 @@ def in_bits(rows_UD: Tensor, bits: int) -> Tensor:
 
     The gradient passes as if nothing had been rounded (straight-through, Bengio et al. 2013, arXiv 1308.3432), so that
     training finds rows that are good after rounding. `formats.integers.table_small` stores the result exactly.
+    Steps are not searched as in `compress.fake_quantize`: that takes 18 times as long, and saves a row its few outliers
+    (7 % of the squared error of all-MiniLM-L6-v2's table in 4 bits), which rows trained this way do not have.
     """
     exact_UD = rows_UD.detach()
     step_U1 = exact_UD.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12) * STEPS[bits]
