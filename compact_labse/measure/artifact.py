@@ -107,7 +107,7 @@ def describe(encoder: Encoder, *, spec: str, label: str, runner: str = "", marks
         artifact_bytes=_artifact_bytes(source),
         tokenizer_bytes=tokenizer.stat().st_size if tokenizer else 0,
         trained=trained_languages(source),
-        dtype=dtype_of(str(source or spec)),
+        dtype="bf16" if runner == "torch-bf16" else dtype_of(str(source or spec)),
         made_from=made_from(source),
         runner=runner,
         marks=(*marks, *(("no hash",) if unhashed else ())),

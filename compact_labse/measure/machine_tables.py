@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compact_labse.measure.entries import ABSENT, Entry, Table, number
+from compact_labse.measure.roofline import products_in
 from compact_labse.measure.summary import Row, Summary
 
 FEW_CELLS = 4  # as many fit beside each other with all their columns
@@ -34,7 +35,7 @@ def _shape(row: Row, cell: str) -> Entry:
     if speed is None:
         return Entry(ABSENT)
     versus = f", {speed.versus.ratio:.2f}× ({speed.versus.verdict})" if speed.versus else ""
-    return number(speed.main, 3, note=f"±{speed.spread:.1f} % over {speed.rounds} rounds{versus}")
+    return number(speed.main, 3, note=f"{speed.rounds_text}{versus}")
 
 
 def limits_table(summary: Summary) -> Table | None:
@@ -45,7 +46,7 @@ def limits_table(summary: Summary) -> Table | None:
     cells = list(dict.fromkeys(cell for values in found.values() for cell in values["cells"]))
     rows = []
     for label, values in found.items():
-        peak = max(each["ops_per_s"] for each in values["peaks"][values["dtype"]]) / 1e9
+        peak = max(each["ops_per_s"] for each in values["peaks"][products_in(values["dtype"])]) / 1e9
         entries = [_limit(values["cells"].get(cell)) for cell in cells]
         rows.append([Entry(label, label), Entry(values["dtype"], values["dtype"]), number(peak, 0), *entries])
     header = ["model", "format", "peak Gop/s", *(cell.replace("x", "×") for cell in cells)]

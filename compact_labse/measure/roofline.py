@@ -23,7 +23,7 @@ from compact_labse.measure.runs import record_failure
 from compact_labse.progress import say
 from compact_labse.settings import read_json
 
-_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "int4": 1 / 2, "int3": 3 / 8, "int2": 1 / 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,21 +61,27 @@ class Sizes:
     def work(self, batch: int, tokens: int, dtype: str) -> Work:
         """Four h x h products and two h x f per token and layer, attention's two t x h, the projection of the table.
 
-        Weights are read once per batch and table rows once per token, in the format's bytes; attention's products stay
-        in float32 in all our formats, but are a few percent of the operations at these lengths.
+        Weights are read once per batch and table rows once per token, in the format's bytes (below eight bits only the
+        table is coarser); attention's products stay in float32 in all our formats, but are a few percent of the
+        operations at these lengths.
         """
         rows, h, f = batch * tokens, self.hidden, self.inner
         if not self.layers:
             return Work(operations=rows * h, bytes=rows * h * _BYTES[dtype])
         weights = self.layers * (4 * h * h + 2 * h * f) + (self.table * h if self.table != h else 0)
         attention = self.layers * 2 * 2 * tokens * h
-        read = _BYTES[dtype] * (weights + rows * self.table) + 4 * batch * h
+        read = _BYTES[products_in(dtype)] * weights + _BYTES[dtype] * rows * self.table + 4 * batch * h
         return Work(operations=rows * (2 * weights + attention), bytes=read)
+
+
+def products_in(dtype: str) -> str:
+    """The format in which a model of some number type multiplies matrices: "fp32", "bf16" or "int8"."""
+    return {"fp32": "fp32", "fp16": "fp32", "bf16": "bf16"}.get(dtype, "int8")
 
 
 def limit(work: Work, peaks: dict[str, Any], dtype: str) -> tuple[float, str]:
     """Operations per second that the machine allows for this work, and what bounds it: "compute" or "memory"."""
-    compute = max(each["ops_per_s"] for each in peaks[dtype])
+    compute = max(each["ops_per_s"] for each in peaks[products_in(dtype)])
     memory = work.intensity * max(each["bytes_per_s"] for each in peaks["bandwidth"])
     return (compute, "compute") if compute <= memory else (memory, "memory")
 
@@ -101,19 +107,11 @@ def shares(speeds: Sequence[Record], sizes: Sizes, peaks: dict[str, Any], dtype:
     return table
 
 
-def dtype_of(artifact: Artifact) -> str:
-    """The format that an artifact's large products run in, from its runner and its file's name."""
-    name = Path(artifact.spec).name
-    if artifact.runner == "torch-bf16":
-        return "bf16"
-    return "int8" if any(word in name for word in ("int8", "int4", "int3", "int2", "quantized", "q4")) else "fp32"
-
-
 def record_roofline(results: Results, artifacts: Sequence[Artifact]) -> None:
     """Note each artifact's share of the machine's limits, whose peaks are measured if any share is missing."""
     peaks: dict[str, Any] = {}
     for artifact in artifacts:
-        model, dtype = artifact.record(), dtype_of(artifact)
+        model, dtype = artifact.record(), artifact.dtype
         mine = [found for found in results.records if found["kind"] == "speed" and found["model"] == model]
         config = {"threads": 1, "measurements": len(mine)}
         if not mine or results.find("roofline", model, config) is not None:

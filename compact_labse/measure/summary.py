@@ -37,6 +37,11 @@ class Speed:
     versus: Comparison | None
     interleaved: bool
 
+    @property
+    def rounds_text(self) -> str:
+        """`±3.1 % over 5 rounds`; a single round has no spread, which is not a spread of zero."""
+        return "one round" if self.rounds == 1 else f"±{self.spread:.1f} % over {self.rounds} rounds"
+
 
 @dataclass(kw_only=True)
 class Row:

@@ -110,14 +110,14 @@ def ratio_text(speed: Speed) -> Entry:
 def footnotes(summary: Summary) -> list[str]:
     """What a reader must know to read the tables."""
     notes = []
-    speeds = [speed for row in summary.rows for speed in row.speeds.values()]
+    speeds = [speed for row in summary.rows for speed in row.speeds.values() if not speed.cell.startswith("long")]
     if speeds:
-        widest = max(speeds, key=lambda speed: speed.spread)
+        counts = _range([speed.rounds for speed in speeds])
+        median = "of one round" if counts == "1" else f"median of {counts} interleaved rounds"
         notes.append(
-            f"Columns batch×tokens hold milliseconds per batch, one fresh process per figure, median of "
-            f"{_range([speed.rounds for speed in speeds])} interleaved rounds; `tok` is tokenizing. The rounds of a "
-            f"figure spread by ±{widest.spread:.0f} % at most ({widest.cell}). `vs` is speed relative to "
-            f"{summary.reference.label}; a difference that the spread covers is a tie."
+            f"Columns batch×tokens hold milliseconds per batch, one fresh process per figure, {median}; `tok` is "
+            f"tokenizing. {_spread(speeds)}`vs` is speed relative to {summary.reference.label}; a difference that the "
+            f"spread covers is a tie."
         )
     if any(speed.versus and speed.versus.verdict == "unjudged" for speed in speeds):
         notes.append("`?`: a single round, so noise cannot be judged.")
@@ -128,6 +128,14 @@ def footnotes(summary: Summary) -> list[str]:
         notes.append(f"{summary.older} older results (other machine, versions or evaluation text) are left out.")
     notes += machine_notes(summary)
     return notes + [_failure(row.label, failure) for row in summary.rows for failure in row.failures]
+
+
+def _spread(speeds: Sequence[Speed]) -> str:
+    repeated = [speed for speed in speeds if speed.rounds > 1]
+    if not repeated:
+        return ""
+    widest = max(repeated, key=lambda speed: speed.spread)
+    return f"The rounds of a figure spread by ±{widest.spread:.0f} % at most ({widest.cell}). "
 
 
 def _failure(label: str, failure: str) -> str:
@@ -160,7 +168,7 @@ def _speed_header(cell: str) -> list[str]:
 def _speed_entries(cell: str, speed: Speed | None) -> list[Entry]:
     if speed is None:
         return [Entry(ABSENT)] * len(_speed_header(cell))
-    note = f"±{speed.spread:.1f} % over {speed.rounds} rounds"
+    note = speed.rounds_text
     if speed.p95 is None:
         return [number(speed.main, 0, note=note), number(100 * speed.tokenize, 0), ratio_text(speed)]
     return [number(speed.tokenize, 3), number(speed.main, 3, note=note), number(speed.p95, 3), ratio_text(speed)]

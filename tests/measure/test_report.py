@@ -71,6 +71,22 @@ def test_a_single_round_is_not_claimed():
     summary = summarise([speed(TEACHER, 10, 0), speed(STUDENT, 5, 0)])
     assert table(summary, "Speed")["student"]["vs"] == "2.0×?"
     assert any(note.startswith("`?`") for note in footnotes(summary))
+    text = markdown(summary) + html(summary)
+    assert "one fresh process per figure, of one round;" in text
+    assert "±0" not in text
+    assert "one round" in html(summary)
+
+
+def test_a_long_run_does_not_count_as_a_round():
+    long = Cell(mode="long", count=20)
+    records = [speed(STUDENT, 5 + n, n) for n in range(3)]
+    records.append(
+        speed(STUDENT, 5, 0, long) | {"values": {**records[0]["values"], "sentences_per_s": 1.0, "growth": 0}}
+    )
+    records[-1]["values"]["sentences"] = 20
+    del records[-1]["values"]["model_ms"]
+    records[-1]["values"]["tokenize_share"] = 0.0
+    assert any("median of 3 interleaved rounds" in note for note in footnotes(summarise(records)))
 
 
 def test_columns_without_a_figure_are_left_out():

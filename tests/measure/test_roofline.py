@@ -13,7 +13,7 @@ from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.peaks import peaks
 from compact_labse.measure.results import Results
-from compact_labse.measure.roofline import Sizes, Work, dtype_of, limit, record_roofline, shares
+from compact_labse.measure.roofline import Sizes, Work, limit, products_in, record_roofline, shares
 from compact_labse.settings import read_json
 from tests.measure.records import model, speed
 
@@ -94,7 +94,17 @@ def test_what_cannot_be_counted_is_a_row_and_a_second_run_adds_nothing(
     assert "does not say the sizes" in results.records[-1]["values"]["error"]
 
 
-def test_number_formats_follow_runner_and_file_name():
-    assert dtype_of(Artifact(**{**model("a"), "spec": "x/model_int4.onnx"})) == "int8"
-    assert dtype_of(Artifact(**{**model("a"), "spec": "x/model.onnx"})) == "fp32"
-    assert dtype_of(Artifact(**{**model("a"), "spec": "torch-bf16:x", "runner": "torch-bf16"})) == "bf16"
+def test_number_formats_are_the_artifact_s_even_of_a_name(tiny: Callable[[str], Path]):
+    """`default` was called fp32, because its file was not looked at."""
+    from compact_labse.measure.artifact import open_all
+
+    opened = open_all(["default", f"torch-bf16:{tiny('minilm')}", str(tiny("minilm"))], threads=1)
+    assert [artifact.dtype for artifact, _ in opened] == ["int4", "bf16", "fp32"]
+    assert [products_in(artifact.dtype) for artifact, _ in opened] == ["int8", "bf16", "fp32"]
+    assert Sizes(hidden=8).work(2, 3, "int4").bytes == 24
+
+
+def test_a_long_table_of_few_bits_is_limited_by_the_products_of_its_layers():
+    sizes = Sizes(hidden=8, inner=16, layers=2, table=8)
+    assert sizes.work(4, 4, "int8").bytes - sizes.work(4, 4, "int4").bytes == 4 * 4 * 8 / 2
+    assert limit(Work(operations=1e9, bytes=1e6), PEAKS, "int4") == (4e11, "compute")
