@@ -74,7 +74,9 @@ def set_to_zero(source: Path, out: Path, share: float) -> None:
         save_like(weights, source, folder)
 
 
-def heal(pruned: Path, texts: Sequence[str], out: Path, minutes: float) -> None:
+def heal(
+    pruned: Path, texts: Sequence[str], out: Path, minutes: float, lr: float = 2e-4, table_lr: float = 1e-4
+) -> None:
     """Distil the original's vectors of the texts into the pruned model for that long."""
     from compact_labse.corpus.cleaning import Cleaning
     from compact_labse.gather import CorpusConfig
@@ -85,7 +87,7 @@ def heal(pruned: Path, texts: Sequence[str], out: Path, minutes: float) -> None:
     from compact_labse.students import StudentConfig
 
     pipeline = load_pipeline("distill", "student")
-    optimizer = OptimizerConfig(lr=2e-4, table_lr=1e-4)
+    optimizer = OptimizerConfig(lr=lr, table_lr=table_lr)
     pipeline.run(
         pipeline.DistillConfig(
             out=str(out),
@@ -124,18 +126,16 @@ def export(folder: Path, out: Path) -> None:
         write(job, out / "onnx", kind, LIMITS[kind], "rows" if kind == "int8" else None)
 
 
-def measure(work: Path, sts: Path, rounds: int) -> list[dict[str, Any]]:
+def measure(work: Path, sts: Path, rounds: int, wanted: Sequence[tuple[str, str, str]] = ROWS) -> list[dict[str, Any]]:
     """Every row's figures; speed and memory in processes of their own, in rounds that visit all rows in turn."""
     from compact_labse.measure.datasets import sts as read_sts
     from compact_labse.measure.latency import Cell
     from compact_labse.measure.processes import run_cell, texts_file
 
     pairs = read_sts(sts)["en"]
-    paths = {title: work / "exported" / name / "onnx" / FILES[kind] for title, name, kind in ROWS}
-    cell, spoken = (
-        Cell(mode="fixed", batch=1, tokens=20, seconds=CELL_S),
-        {title: list[dict[str, Any]]() for title in paths},
-    )
+    paths = {title: work / "exported" / name / "onnx" / FILES[kind] for title, name, kind in wanted}
+    cell = Cell(mode="fixed", batch=1, tokens=20, seconds=CELL_S)
+    spoken = {title: list[dict[str, Any]]() for title in paths}
     with texts_file(pairs[0]) as texts:
         for _ in range(rounds):
             for title, path in paths.items():
