@@ -14,8 +14,9 @@ example:
   compact-labse verify default --json      # the student that ships with this package
 
 Every file listed in a parity.json is hashed, opened and run on the texts of expected.json beside it: token ids must be
-equal, vectors within the tolerance of the format. An artifact whose runtime is not installed is hashed only. The exit
-code is 3 if anything differs, 2 if nothing could be run.
+equal, vectors within the tolerance of the format. An artifact whose runtime is not installed is hashed only. Beside
+them, expected.json itself, tokenizers and settings are hashed. The exit code is 3 if anything differs, 2 if nothing
+could be run.
 """
 
 

@@ -6,6 +6,7 @@ An artifact is a file (`onnx/model.onnx`) or a folder (`saved_model/encoder`) wi
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from compact_labse.folder import sha256_file
 from compact_labse.formats.contract import PARITY
 
 TOKENIZERS = ("tokenizer.json", "vocab.txt")
+BESIDE = "beside"  # in `parity.json`: hashes of the files that belong to no single artifact, by path from its folder
 
 
 def tokenizer_folder(path: Path) -> Path:
@@ -33,11 +35,26 @@ def parts(path: Path) -> list[Path]:
 
 def entries(folder: Path) -> dict[str, Any]:
     """The artifacts of a folder's `parity.json`, {} without one; UserError if it is damaged."""
+    return _report(folder)[0]
+
+
+def changed_beside(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """The files beside artifacts that are others than when these were written, and whether they are missing."""
+    for name, digest in _report(folder)[1].items():
+        file = folder.parent / name[3:] if name.startswith("../") else folder / name
+        if not file.is_file():
+            yield file, True
+        elif sha256_file(file) != digest:
+            yield file, False
+
+
+def _report(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     report = folder / PARITY
     if not report.is_file():
-        return {}
+        return {}, {}
     try:
-        return dict(json.loads(report.read_text(encoding="utf-8"))["artifacts"])
+        content = json.loads(report.read_text(encoding="utf-8"))
+        return dict(content["artifacts"]), dict(content.get(BESIDE, {}))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{report} is damaged ({error!r}); export the model again.") from error
 

@@ -16,7 +16,7 @@ from typing import Any
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.folder import LINEAGE, model_hash, read_lineage, sha256_file, writing_file, writing_folder
-from compact_labse.formats.artifacts import parts
+from compact_labse.formats.artifacts import BESIDE, parts
 from compact_labse.formats.contract import PARITY
 from compact_labse.formats.peer_files import write_peer_files
 from compact_labse.writing import link
@@ -27,6 +27,10 @@ SIDE_FILES = (
     "config.json", "config_sentence_transformers.json", "sentence_*config.json", "modules.json", "README.md",
     "[0-9]*_*/config.json",
 )  # fmt: skip
+
+
+# What `verify` hashes beside artifacts: all of these but the model card, which people edit.
+HASHED = tuple(name for name in SIDE_FILES if name != "README.md")
 
 
 @contextmanager
@@ -86,6 +90,18 @@ def add_entry(folder: Path, artifact: str, entry: Mapping[str, Any], tokenizer: 
     _write(folder, content)
 
 
+def note_beside(folder: Path, *names: str) -> None:
+    """Note the hashes of what lies beside the artifacts: files of that folder by name, settings and tokenizers above.
+
+    Openers need none of them, but readers of other people do; `verify` compares them.
+    """
+    files = [folder / name for name in names]
+    files += [file for pattern in HASHED for file in sorted(folder.parent.glob(pattern))]
+    content = _read(folder)
+    content[BESIDE] = {_from(folder, file): sha256_file(file) for file in files}
+    _write(folder, content)
+
+
 def remove(folder: Path, artifact: str) -> None:
     """Delete an artifact of an earlier export and its entry; nothing if there is none."""
     if (folder / artifact).is_dir():
@@ -96,6 +112,12 @@ def remove(folder: Path, artifact: str) -> None:
     content = _read(folder)
     if content["artifacts"].pop(artifact, None) is not None:
         _write(folder, content)
+
+
+def _from(folder: Path, file: Path) -> str:
+    """A file's path from a folder that it lies in or beside."""
+    inside = file.is_relative_to(folder)
+    return file.relative_to(folder).as_posix() if inside else f"../{file.relative_to(folder.parent).as_posix()}"
 
 
 def _read(folder: Path) -> dict[str, Any]:

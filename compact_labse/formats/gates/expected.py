@@ -19,6 +19,7 @@ from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, writing_file
 from compact_labse.formats.artifacts import entries
+from compact_labse.formats.export_folder import note_beside
 from compact_labse.formats.gates.agreement import HARD
 from compact_labse.formats.gates.parity import LIMITS
 
@@ -53,7 +54,8 @@ def expected_texts() -> list[tuple[str, str]]:
 def note_expected(folder: Path, source: Encoder) -> None:
     """Write `expected.json` into a folder of artifacts, from what their source makes of the texts.
 
-    Call it after the artifacts have their entries: each is listed with the cosines that it was held to.
+    Call it after the artifacts have their entries: each is listed with the cosines that it was held to. The hashes of
+    this file and of the settings around are noted, so that `verify` knows them again.
     """
     languages, texts = zip(*expected_texts(), strict=True)
     rows = zip(languages, texts, source.tokenize(texts), source.encode(texts), strict=True)
@@ -72,6 +74,7 @@ def note_expected(folder: Path, source: Encoder) -> None:
     opening = _line(head)[:-1]
     with writing_file(folder / EXPECTED) as file:
         file.write_text(opening + ', "texts": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+    note_beside(folder, EXPECTED)
 
 
 def read_expected(folder: Path) -> Expected | None:

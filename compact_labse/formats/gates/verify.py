@@ -12,7 +12,7 @@ import numpy as np
 
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError, require
-from compact_labse.formats.artifacts import check_hashes, entries
+from compact_labse.formats.artifacts import changed_beside, check_hashes, entries
 from compact_labse.formats.contract import PARITY
 from compact_labse.formats.gates import agreement
 from compact_labse.formats.gates.expected import EXPECTED, Expected, held_to, read_expected
@@ -39,10 +39,14 @@ class Check:
 
 
 def verify(folder: Path) -> list[Check]:
-    """Check every artifact of an export: hashes, token ids, vectors. UserError if the folder has none."""
+    """Check every artifact of an export: hashes, token ids, vectors; UserError if the folder has none.
+
+    Of what lies beside artifacts (expectations, settings, tokenizers) only that which differs is listed.
+    """
     folder = Path(folder)
     places = [place for place in (folder, *sorted(folder.glob("*"))) if (place / PARITY).is_file()]
     checks = [check for place in places for check in _folder(folder, place)]
+    checks += {check.artifact: check for place in places for check in _beside(folder, place)}.values()
     unlisted = [place for place in (folder, *sorted(folder.glob("*"))) if place.is_dir() and place not in places]
     for path in (path for place in unlisted for path in sorted(place.iterdir())):
         if path.suffix and path.suffix in OPENERS:
@@ -65,6 +69,15 @@ def _folder(root: Path, place: Path) -> Iterator[Check]:
         if path.suffix in OPENERS and path.suffix and path.name not in listed:
             artifact = path.relative_to(root).as_posix()
             yield Check(artifact=artifact, status=MISMATCH, detail=f"{PARITY} beside it does not list it")
+
+
+def _beside(root: Path, place: Path) -> Iterator[Check]:
+    for file, missing in changed_beside(place):
+        inside = file.is_relative_to(root)
+        name = file.relative_to(root).as_posix() if inside else f"../{file.relative_to(root.parent).as_posix()}"
+        report = f"{place.name}/{PARITY}"
+        detail = f"missing, though {report} lists it" if missing else f"not the file that {report} was written for"
+        yield Check(artifact=name, status=MISMATCH, detail=detail)
 
 
 def _artifact(path: Path, artifact: str, entry: Mapping[str, Any]) -> Check:

@@ -119,6 +119,35 @@ def test_damaged_expectations_are_a_mismatch_and_missing_ones_are_said(copied):
     assert "expected.json is damaged" in found(copied)["onnx/model.onnx"][1]
     (copied / "onnx" / "expected.json").unlink()
     assert found(copied)["onnx/model.onnx"] == ("not checked", "hashes only: no expected.json beside it")
+    assert found(copied)["onnx/expected.json"] == (
+        "mismatch",
+        "missing, though onnx/parity.json lists it",
+    )
+
+
+def test_expectations_made_to_fit_a_damaged_model_are_found(copied):
+    """Both the file and its expectations replaced, and the file's hash: only the hash of the expectations tells."""
+    expected = copied / "onnx" / "expected.json"
+    content = json.loads(expected.read_text("utf-8"))
+    content["texts"] = content["texts"][:3]
+    expected.write_text(json.dumps(content))
+    results = found(copied)
+    assert results["onnx/model.onnx"][0] == "ok"
+    assert results["onnx/expected.json"][0] == "mismatch" and "not the file" in results["onnx/expected.json"][1]
+
+
+@pytest.mark.parametrize("name", ["modules.json", "config.json", "tokenizer_config.json"])
+def test_settings_that_other_readers_look_at_are_hashed(copied, name):
+    """None of ours needs them, so nothing else would notice."""
+    assert name not in found(copied)
+    (copied / name).write_text("[]")
+    assert found(copied)[name][0] == "mismatch"
+    assert verify(copied / "onnx")[-1].artifact == f"../{name}"
+
+
+def test_a_model_card_may_be_edited(copied):
+    (copied / "README.md").write_text("mine")
+    assert {status for status, _ in found(copied).values()} == {"ok"}
 
 
 def test_a_runtime_that_is_not_installed_is_said(copied, monkeypatch):
