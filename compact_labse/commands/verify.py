@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(asdict(check), ensure_ascii=False) if args.json else line(check))
     wrong = [check for check in checks if check.status == MISMATCH]
     if wrong:
-        raise GateError(f"{len(wrong)} of {len(checks)} artifacts in {folder} differ, {wrong[0].artifact} first")
+        raise GateError(f"{len(wrong)} of {len(checks)} files checked in {folder} differ, {wrong[0].artifact} first")
     if not any(check.status == OK for check in checks):
         raise UserError(f"nothing in {folder} could be run: {checks[0].artifact}: {checks[0].detail}")
     return 0
