@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sizes.add_argument(
         "--table", metavar="N", type=int, help="width of the table: BERT becomes ELECTRA, a bag gets a Dense"
     )
+    parser.add_argument(
+        "--pooling",
+        choices=("mean", "cls", "pooler"),
+        help="of a plain transformers folder: how tokens become a sentence's vector (others say it themselves)",
+    )
     parser.add_argument("--texts", metavar="N", type=int, default=256, help="texts to calibrate on (default: 256)")
     parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists (default: refuse)")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         require(library, "train")
     from compact_labse.compress.structure import Prune, prune
 
-    names = ("model", "out", "layers", "heads", "ffn", "dim", "table", "texts", "overwrite")
+    names = ("model", "out", "layers", "heads", "ffn", "dim", "table", "texts", "pooling", "overwrite")
     done = prune(Prune(data=tuple(args.data), **{name: getattr(args, name) for name in names}))
     print(json.dumps({"out": str(args.out), **asdict(done)}) if args.json else _table(done))
     return 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from compact_labse.compress.tensors import is_whole
 from compact_labse.errors import UserError
@@ -26,6 +28,25 @@ def model_folder(name: str) -> Path:
     if not folder.is_dir() or not ((folder / "modules.json").is_file() or (folder / "config.json").is_file()):
         raise UserError(f"{folder} is an export: give the model folder with the weights that it was made from")
     return folder
+
+
+@contextmanager
+def sentence_folder(name: str, pooling: str | None) -> Iterator[Path]:
+    """The sentence-transformers folder of a model; of a plain transformers one a temporary copy that pools so.
+
+    UserError if a plain one comes without `pooling`, or one that says itself how it pools comes with it.
+    """
+    folder = model_folder(name)
+    if (folder / "modules.json").is_file():
+        if pooling is not None:
+            raise UserError(f"{folder / 'modules.json'} says how to pool: leave out --pooling")
+        yield folder
+        return
+    from compact_labse.students.retrained import write_pooled  # needs torch
+
+    with TemporaryDirectory() as place:
+        write_pooled(folder, pooling, Path(place))
+        yield Path(place)
 
 
 def check_out(out: Path, overwrite: bool) -> None:

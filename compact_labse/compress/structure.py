@@ -19,7 +19,7 @@ from compact_labse.compress import calibration, surgery
 from compact_labse.compress.alignment import align, states_of
 from compact_labse.compress.architecture import Body
 from compact_labse.compress.importance import Feed, measure
-from compact_labse.compress.model_files import body_path, check_out, model_folder
+from compact_labse.compress.model_files import body_path, check_out, model_folder, sentence_folder
 from compact_labse.compress.saving import save_pruned, stock_of
 from compact_labse.compress.table_width import narrow_bert, narrow_static
 from compact_labse.errors import GateError, UserError
@@ -46,6 +46,7 @@ class Prune:
         dim: Hidden width; another way to say `heads`.
         table: Width of the table of token vectors, of a BERT (which becomes an ELECTRA) or a bag of tokens.
         texts: Texts to calibrate on, and as many others to report on.
+        pooling: Of a plain transformers folder: mean, cls or pooler.
         overwrite: Replace `out`.
     """
 
@@ -58,6 +59,7 @@ class Prune:
     dim: int | None = None
     table: int | None = None
     texts: int = 256
+    pooling: str | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -86,7 +88,11 @@ class Pruned:
 def prune(cfg: Prune) -> Pruned:
     """Write the pruned model folder and say what it cost; the folder appears whole or not at all."""
     check_out(Path(cfg.out), cfg.overwrite)
-    folder = model_folder(cfg.model)
+    with sentence_folder(cfg.model, cfg.pooling) as folder:
+        return _prune(cfg, folder)
+
+
+def _prune(cfg: Prune, folder: Path) -> Pruned:
     source = TorchEncoder.open(folder, device="cpu")
     module = source.module
     before = _sizes(module, str(folder))
@@ -225,5 +231,5 @@ def _write(
         if worst < SAME:
             raise GateError(f"the folder's vectors are not those computed while pruning: cosine {worst:.6f} < {SAME}")
         inputs = {name: sha256_file(Path(name)) for name in cfg.data if Path(name).is_file()}
-        inputs |= {cfg.model: model_hash(folder)}
+        inputs |= {cfg.model: model_hash(model_folder(cfg.model))}
         write_lineage(new, command="prune", config=asdict(cfg) | {"result": asdict(done)}, inputs=inputs)

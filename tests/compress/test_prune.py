@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from compact_labse.compress.architecture import Body
 from compact_labse.compress.structure import Prune, prune
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
+from compact_labse.students.retrained import write_pooled
 from compact_labse.torch_encoder import TorchEncoder
 
 FAMILIES = ["labse", "minilm", "electra", "distilbert", "xlmr", "mpnet"]
@@ -217,3 +219,28 @@ def test_a_student_is_named_once(tiny, capsys):
     words = ["distill", "--student", str(tiny("minilm")), "--student.start", "other", "--texts", "x", "--out", "y"]
     assert main(words) == 2
     assert "--student says what is trained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+def test_a_plain_transformers_folder_is_pruned_with_its_pooling(tiny, tmp_path, text, pooling, capsys):
+    """The same as of a folder that says it; and without `--pooling` the sentence says how."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(tiny("labse") / name, plain / name)
+    words = ["prune", str(plain), "--layers", "1", "--texts", "16", "--data", text, "--out", str(tmp_path / "new")]
+    assert main(words) == 2
+    assert "does not say how to pool: give --pooling mean, cls or pooler" in capsys.readouterr().err
+    assert main([*words, "--pooling", pooling]) == 0
+    write_pooled(plain, pooling, tmp_path / "pooled")
+    prune(cfg(tmp_path / "pooled", tmp_path / "other", text, layers=1))
+    texts = sample.sentences("de")[:8]
+    found = load(str(tmp_path / "new")).encode(texts)
+    assert abs(found).max() > 0.1
+    np.testing.assert_allclose(found, load(str(tmp_path / "other")).encode(texts), atol=1e-6)
+    assert sorted(json.loads((tmp_path / "new" / "lineage.json").read_text())["inputs"]) == sorted([str(plain), text])
+
+
+def test_pooling_is_not_said_twice(tiny, tmp_path, text):
+    with pytest.raises(UserError, match="says how to pool: leave out --pooling"):
+        prune(cfg(tiny("minilm"), tmp_path / "new", text, layers=1, pooling="mean"))
