@@ -96,6 +96,7 @@ def _distill(cfg: DistillConfig) -> Path:
 
     from compact_labse import prepare
     from compact_labse.companions import draws
+    from compact_labse.compress.healing import compared
     from compact_labse.distillation import Distillation, Objectives
     from compact_labse.loop import train
     from compact_labse.students import keep_of_start, new_student, save_student
@@ -142,6 +143,7 @@ def _distill(cfg: DistillConfig) -> Path:
         (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
         inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
         inputs |= {"teacher": model_hash(teacher.source)} if teacher and teacher.source else {}
-        write_lineage(folder, command="distill", config=asdict(cfg), inputs=inputs)
+        healed = compared(teacher, pairs, Path(start), folder) if teacher and cfg.student.kind == "folder" else {}
+        write_lineage(folder, command="distill", config=asdict(cfg) | healed, inputs=inputs)
     say(f"student of {progress.step} steps saved in {out}")
     return out

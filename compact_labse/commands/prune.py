@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from compact_labse.errors import require
 
 if TYPE_CHECKING:
-    from compact_labse.compress.structure import Pruned
+    from compact_labse.compress.structure import Prune, Pruned
 
+SIZES = ("layers", "heads", "ffn", "table")
 EXAMPLE = """\
 example:
   compact-labse prune minilm --layers 4 --ffn 768 --data texts.txt --out minilm-4
@@ -20,6 +21,8 @@ example:
 Layers go one by one, the one whose absence moves the vectors of the text least; heads, columns and dimensions by
 their importance on it. A stock model comes out, in which heads times their width is the hidden width: --heads 8 of a
 model with heads of 32 makes it 256 wide. Then heal it: what pruning breaks, a few minutes of distillation mend.
+Or let it go in steps, distilling from the unpruned model after each:
+  compact-labse prune minilm --layers 3 --gradual 3 --minutes 30 --data texts.txt --out minilm-3
 """
 
 
@@ -39,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sizes.add_argument(
         "--table", metavar="N", type=int, help="width of the table: BERT becomes ELECTRA, a bag gets a Dense"
     )
+    steps = parser.add_argument_group("gradually, with training on --data after each step")
+    steps.add_argument("--gradual", metavar="STEPS", type=int, help="prune in so many steps")
+    steps.add_argument("--minutes", metavar="M", type=float, default=30.0, help="of training in all (default: 30)")
     parser.add_argument(
         "--pooling",
         choices=("mean", "cls", "pooler"),
@@ -58,8 +64,26 @@ def run(args: argparse.Namespace) -> int:
     from compact_labse.compress.structure import Prune, prune
 
     names = ("model", "out", "layers", "heads", "ffn", "dim", "table", "texts", "pooling", "overwrite")
-    done = prune(Prune(data=tuple(args.data), **{name: getattr(args, name) for name in names}))
+    wanted = Prune(data=tuple(args.data), **{name: getattr(args, name) for name in names})
+    if args.gradual is not None:
+        return _gradually(args, wanted)
+    done = prune(wanted)
     print(json.dumps({"out": str(args.out), **asdict(done)}) if args.json else _table(done))
+    return 0
+
+
+def _gradually(args: argparse.Namespace, wanted: Prune) -> int:
+    from compact_labse.pipelines import load_pipeline
+
+    pipeline = load_pipeline("distill", "gradual")
+    loop = pipeline.healing(args.minutes / max(1, args.gradual))
+    found = pipeline.run(pipeline.GradualConfig(target=wanted, steps=args.gradual, loop=loop))
+    if args.json:
+        print(json.dumps({"out": str(args.out), "steps": found}))
+        return 0
+    for step in found:
+        sizes = ", ".join(f"{name} {size}" for name, size in step.items() if name in SIZES)
+        print(f"{sizes:<40} damage {step['before']:.4f} -> {step['after']:.4f}")
     return 0
 
 

@@ -121,6 +121,13 @@ def _prune(cfg: Prune, folder: Path) -> Pruned:
     return done
 
 
+def sizes_of(cfg: Prune) -> tuple[dict[str, int], dict[str, int]]:
+    """The sizes of the model and those that it is to have; UserError if they do not fit."""
+    with sentence_folder(cfg.model, cfg.pooling) as folder:
+        before = _sizes(TorchEncoder.open(folder, device="cpu").module, cfg.model)
+    return before, _wanted(cfg, before, cfg.model)
+
+
 def _cut_transformer(
     module: SentenceModel, where: str, feeds: Sequence[Feed], count: int, after: dict[str, int]
 ) -> tuple[list[int], list[float]]:
