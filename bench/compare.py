@@ -134,9 +134,10 @@ def report(results: Results, artifacts: Sequence[Artifact], out: Path) -> Summar
 
 
 def _check_all_measured(summary: Summary) -> None:
-    for row in summary.rows:
-        if not row.speeds and not row.quality:
+    empty = [row for row in summary.rows if not (row.speeds or row.quality or row.more)]
+    for row in empty:
+        # What this machine cannot measure is a row, and no error of the model's; a folder may be measured by its files.
+        failed = any(": not measured: " not in failure for failure in row.failures)
+        if failed or (not row.failures and len(empty) == len(summary.rows)):
             reasons = "; ".join(row.failures) or "no reason was recorded"
-            # What this machine cannot measure is a row, and no error of the model's.
-            if not row.failures or any(": not measured: " not in failure for failure in row.failures):
-                raise UserError(f"nothing could be measured of {row.label}: {reasons}")
+            raise UserError(f"nothing could be measured of {row.label}: {reasons}")

@@ -24,10 +24,11 @@ async function repeat(call, seconds, fewest) {
   return found;
 }
 
-export async function measure(ort, Tokenizer, { model, tokenizer: rules, settings, cell, texts, started }) {
+export async function measure(ort, Tokenizer, { model, data, tokenizer: rules, settings, cell, texts, started }) {
   ort.env.wasm.numThreads = cell.threads;
   const tokenizer = new Tokenizer(rules, settings);
-  const session = await ort.InferenceSession.create(model);
+  // Tables may lie in a file of their own beside the model, which knows its name.
+  const session = await ort.InferenceSession.create(model, data ? { externalData: [data] } : {});
   const limit = settings.model_max_length ?? Infinity;
   const tokenize = (text) => {
     const { ids } = tokenizer.encode(text);

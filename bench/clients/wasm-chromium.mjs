@@ -1,7 +1,7 @@
 // Times an .onnx file in headless Chromium, served from localhost alone: node wasm-chromium.mjs REQUEST, as in latency.py.
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer } from "node:http";
-import { dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -9,7 +9,7 @@ const { spec, folder, cell, texts, started } = JSON.parse(process.argv[2]);
 const here = dirname(fileURLToPath(import.meta.url));
 const modules = join(dirname(fileURLToPath(import.meta.resolve("playwright-core"))), "..");
 const places = {
-  "/model.onnx": spec, "/texts.json": texts,
+  "/model.onnx": spec, "/model.onnx_data": `${spec}_data`, "/texts.json": texts,
   "/tokenizer.json": join(folder, "tokenizer.json"), "/tokenizer_config.json": join(folder, "tokenizer_config.json"),
   "/timing.mjs": join(here, "timing.mjs"), "/tokenizers.mjs": join(modules, "@huggingface/tokenizers/dist/tokenizers.min.mjs"),
 };
@@ -30,16 +30,18 @@ const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? 
 const page = await browser.newPage();
 await page.route((url) => url.hostname !== "127.0.0.1", (route) => route.abort());
 await page.goto(`http://127.0.0.1:${server.address().port}/`);
-const found = await page.evaluate(async ({ cell, started }) => {
+const beside = existsSync(`${spec}_data`) ? basename(`${spec}_data`) : "";
+const found = await page.evaluate(async ({ cell, started, beside }) => {
   const ort = await import("/ort/ort.wasm.min.mjs");
   ort.env.wasm.wasmPaths = "/ort/";
   const { Tokenizer } = await import("/tokenizers.mjs");
   const { measure } = await import("/timing.mjs");
   const json = async (path) => (await fetch(path)).json();
-  const model = new Uint8Array(await (await fetch("/model.onnx")).arrayBuffer());
+  const bytes = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
+  const model = await bytes("/model.onnx"), data = beside ? { path: beside, data: await bytes("/model.onnx_data") } : undefined;
   const inputs = { tokenizer: await json("/tokenizer.json"), settings: await json("/tokenizer_config.json"), texts: await json("/texts.json") };
-  return measure(ort, Tokenizer, { model, cell, started, ...inputs });
-}, { cell, started });
+  return measure(ort, Tokenizer, { model, data, cell, started, ...inputs });
+}, { cell, started, beside }).catch((error) => ({ error: String(error) }));
 // A browser is many processes that share pages: no figure of memory would be comparable.
 console.log(`measured: ${JSON.stringify({ ...found, browser: browser.version(), memory: { baseline: 0, loaded: 0, end: 0, peak: 0 } })}`);
 await browser.close();

@@ -12,6 +12,7 @@ from typing import Any
 from compact_labse.errors import UserError
 from compact_labse.formats.artifacts import tokenizer_folder
 from compact_labse.formats.gates.expected import EXPECTED
+from compact_labse.locate import EMBEDDED, locate
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.results import Results, record
 from compact_labse.measure.runners import PEERS
@@ -26,7 +27,7 @@ CLIENTS = {".onnx": "onnx_client.py", ".ort": "onnx_client.py", ".tflite": "lite
 def record_edge(results: Results, artifacts: Sequence[Artifact]) -> None:
     """Run both checks on every file of ours, or note why not; what the results have is not done again."""
     for artifact in artifacts:
-        path = Path(artifact.spec)
+        path = locate(artifact.spec) if artifact.spec in EMBEDDED else Path(artifact.spec)
         if artifact.runner or path.suffix not in CLIENTS:
             continue
         checks: dict[str, Callable[[Path], dict[str, Any]]] = {"aarch64 under qemu": aarch64}

@@ -58,9 +58,8 @@ def markdown(summary: Summary, *, level: int = 2) -> str:
     parts = []
     for table in tables(summary):
         parts += [f"{'#' * level} {table.title}", markdown_table(table)]
-    parts += [f"- {note}" for note in footnotes(summary)]
-    parts.append(environment_line(summary))
-    return "\n\n".join(parts) + "\n"
+    parts += ["\n".join(f"- {note}" for note in footnotes(summary)), environment_line(summary)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def markdown_table(table: Table) -> str:

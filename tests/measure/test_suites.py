@@ -15,7 +15,7 @@ from compact_labse.measure.latency import Cell
 from compact_labse.measure.results import Results
 from compact_labse.measure.suites import beside, cells, edge_files, fits, parts_of
 from compact_labse.pipelines import load_pipeline
-from tests.measure.records import model
+from tests.measure.records import model, speed
 
 BASE = Cell(mode="text", seconds=0.5, count=100)
 
@@ -146,6 +146,35 @@ def test_checks_are_records_or_rows_with_reasons_and_are_not_repeated(exported: 
     assert len(asked) == 1
     assert [found["kind"] for found in results.records] == ["edge", "failure", "failure"]
     assert results.records[1]["values"]["error"] == "not measured: nothing there"
+
+
+def test_a_name_is_checked_by_its_file(monkeypatch: pytest.MonkeyPatch):
+    """`default` was passed over, because a name has no ending."""
+    asked = []
+    monkeypatch.setattr(edge, "aarch64", lambda path: asked.append(path.name) or {"worst_cosine": 1.0, "texts": 1})
+    results = Results()
+    record_edge(results, [artifact("default")])
+    assert asked == ["model_int4.onnx"]
+    assert [found["kind"] for found in results.records] == ["edge"]
+
+
+def test_a_model_that_only_its_files_were_measured_of_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`bench default --suite edge` ended with an error, though WebAssembly had been measured."""
+    compare = load_pipeline("bench", "compare")
+    cell = Cell(mode="fixed")
+
+    def only_the_browsers(results: Results, pairs, *_) -> None:
+        for found in {one.label: one for one, _ in pairs}.values():
+            results.add(speed(found.record(), 1.0, 0, cell))
+
+    monkeypatch.setattr(compare, "record_speeds", only_the_browsers)
+    monkeypatch.setattr(compare, "record_edge", lambda *_: None)
+    summary = compare.run(compare.Config(models=("default",), suite="edge", out=tmp_path, sentences=5))
+    assert [row.label.partition(" ")[0] for row in summary.rows] == ["default", "wasm-node", "wasm-chromium"]
+    assert [bool(row.speeds) for row in summary.rows] == [False, True, True]
+    monkeypatch.setattr(compare, "record_speeds", lambda *_: None)
+    with pytest.raises(UserError, match="nothing could be measured of default: no reason was recorded"):
+        compare.run(compare.Config(models=("default",), suite="edge", out=tmp_path / "none", sentences=5))
 
 
 def test_the_edge_finds_the_file_behind_a_name():
