@@ -62,7 +62,7 @@ def run(cfg: GradualConfig) -> list[dict[str, Any]]:
     from compact_labse.compress.structure import prune, sizes_of
     from compact_labse.folder import read_lineage
 
-    target, found, model = cfg.target, list[dict[str, Any]](), cfg.target.model
+    target, found, model = cfg.target, list[dict[str, Any]](), str(cfg.target.model)
     check_out(Path(target.out), target.overwrite)
     before, after = sizes_of(target)
     if "heads" not in before:
@@ -73,15 +73,15 @@ def run(cfg: GradualConfig) -> list[dict[str, Any]]:
         key = hash_of([key, sizes])
         pruned, healed = (work / f"{number}-{name}-{key[:8]}" for name in ("pruned", "healed"))
         healed = Path(target.out) if number == len(plan) else healed
-        named = dict.fromkeys(("layers", "heads", "ffn", "dim", "table")) | sizes
+        named: dict[str, Any] = dict.fromkeys(("layers", "heads", "ffn", "dim", "table")) | sizes
         say(f"pruning {number} of {len(plan)}: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
         if not pruned.is_dir():
             pooling = target.pooling if number == 1 else None  # what has been pruned says it itself
-            prune(replace(target, model=str(model), out=pruned, overwrite=False, pooling=pooling, **named))
+            prune(replace(target, model=model, out=pruned, overwrite=False, pooling=pooling, **named))
         if number == len(plan) or not healed.is_dir():
             heal(str(pruned), target, healed, cfg)
         found.append(sizes | read_lineage(healed)["config"]["healing"])
-        model = healed
+        model = str(healed)
     return found
 
 
