@@ -94,3 +94,18 @@ def test_without_umap_there_is_no_umap(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "umap", raising=False)
     monkeypatch.setattr(space.importlib.util, "find_spec", lambda name: None)
     assert space.picture({"de": unit(3, 5, 8)})["umap"] is None
+
+
+@pytest.mark.slow
+def test_umap_keeps_groups_apart_and_repeats():
+    pytest.importorskip("umap", reason="needs the extra 'umap'")
+    centres = unit(3, 16, 1)
+    points = np.vstack([noisy(np.repeat(centre[None], 30, axis=0), 0.2, n) for n, centre in enumerate(centres)])
+    flat = space.umap_plane(points)
+    assert flat is not None and flat.shape == (90, 2)
+    assert np.array_equal(flat, space.umap_plane(points))
+    groups = flat.reshape(3, 30, 2)
+    within = np.linalg.norm(groups - groups.mean(1, keepdims=True), axis=-1).max()
+    middles = groups.mean(1)
+    between = min(np.linalg.norm(middles[a] - middles[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    assert between > 2 * within
