@@ -69,6 +69,9 @@ class StudentConfig:
             raise UserError(f"student.max_tokens must be at least 4, got {self.max_tokens}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"student.dropout must be in [0, 1), got {self.dropout}")
+        if self.dropout and self.kind in ("bert", "electra") and self.start not in ("random", "teacher"):
+            # dropping the two coordinates that hold a special token's length leaves nothing to normalise
+            raise UserError("a transformer that starts from a static student trains without dropout: set it to 0")
         self._check_static()
 
     def _check_static(self) -> None:

@@ -93,3 +93,9 @@ def test_a_model_narrower_than_its_table_is_refused():
     grown = TransformerStudent(StudentConfig(kind="electra", dim=16, embedding=32, max_tokens=32), ROWS, pad_id=0)
     with pytest.raises(UserError, match=r"student.dim \(16\) must be at least student.embedding \(32\)"):
         start_as(grown, static(8).weight.detach(), [FIRST, LAST])
+
+
+def test_dropout_is_refused_because_special_tokens_would_vanish():
+    with pytest.raises(UserError, match="without dropout"):
+        StudentConfig(kind="bert", dim=32, layers=1, start="some/folder", dropout=0.1)
+    StudentConfig(kind="bert", dim=32, layers=1, dropout=0.1)
