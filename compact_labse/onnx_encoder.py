@@ -15,6 +15,7 @@ from compact_labse.errors import UserError
 from compact_labse.formats.artifacts import check_hashes, tokenizer_folder
 from compact_labse.formats.contract import INPUTS, OUTPUTS, Facts
 from compact_labse.tokens import Tokens
+from compact_labse.unigram_tokens import open_tokens
 
 HIDDEN, SENTENCE = [OUTPUTS[0]], [OUTPUTS[1]]
 
@@ -42,7 +43,7 @@ class OnnxEncoder(Encoder):
         check_hashes(path)
         session = open_session(path, threads)
         facts = Facts.read(session.get_modelmeta().custom_metadata_map, path)
-        tokens = Tokens.from_folder(tokenizer_folder(path), facts.max_tokens or None, facts.special_tokens)
+        tokens = open_tokens(tokenizer_folder(path), facts.max_tokens or None, facts.special_tokens)
         tokens.pad_id, tokens.prefix = facts.pad_id, facts.prompt
         return cls(session, tokens, facts, path)
 

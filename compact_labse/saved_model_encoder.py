@@ -16,6 +16,7 @@ from compact_labse.errors import UserError, require
 from compact_labse.formats.artifacts import check_hashes, tokenizer_folder
 from compact_labse.formats.contract import Facts
 from compact_labse.tokens import Tokens
+from compact_labse.unigram_tokens import open_tokens
 
 GRAPH, FACTS = "saved_model.pb", Path("assets.extra/compact_labse.json")
 INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -44,7 +45,7 @@ class SavedModelEncoder(Encoder):
         check_hashes(path)
         facts = read_facts(path)
         loaded = load_graph(path, threads)
-        tokens = Tokens.from_folder(tokenizer_folder(path), facts.max_tokens or None, facts.special_tokens)
+        tokens = open_tokens(tokenizer_folder(path), facts.max_tokens or None, facts.special_tokens)
         tokens.pad_id, tokens.prefix = facts.pad_id, facts.prompt
         return cls(loaded, tokens, facts, path)
 

@@ -17,6 +17,7 @@ from compact_labse.formats.artifacts import check_hashes, tokenizer_folder
 from compact_labse.formats.contract import INPUTS, OUTPUTS, Facts
 from compact_labse.formats.tflite.file import read_facts
 from compact_labse.tokens import Tokens
+from compact_labse.unigram_tokens import open_tokens
 
 SENTENCE = OUTPUTS[1]
 
@@ -47,7 +48,7 @@ class TFLiteEncoder(Encoder):
             raise UserError(f"threads must be at least 1, got {threads}.")
         check_hashes(path)
         facts = read_facts(path)
-        tokens = Tokens.from_folder(tokenizer_folder(path), facts.max_tokens or None, facts.special_tokens)
+        tokens = open_tokens(tokenizer_folder(path), facts.max_tokens or None, facts.special_tokens)
         tokens.pad_id, tokens.prefix = facts.pad_id, facts.prompt
         return cls(open_runner(path, threads), tokens, facts, path)
 

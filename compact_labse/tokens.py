@@ -124,13 +124,17 @@ class Tokens:
             found += [e.ids for e in self.tokenizer.encode_batch_fast(chunk, add_special_tokens=self.special)]
         return found
 
+    @staticmethod
+    def check_room(max_tokens: int, specials: int) -> None:
+        """UserError unless `max_tokens` leaves room for a token beside so many special ones."""
+        if max_tokens <= specials:
+            raise UserError(f"max_tokens is {max_tokens}, but {specials} special tokens and one more must fit.")
+
     def _truncate_at(self, max_tokens: int | None) -> int | None:
         setting: dict[str, Any] = self.tokenizer.truncation or {}
         if max_tokens is None:
             return setting.get("max_length")
-        specials = self.tokenizer.num_special_tokens_to_add(False) if self.special else 0
-        if max_tokens <= specials:
-            raise UserError(f"max_tokens is {max_tokens}, but {specials} special tokens and one more must fit.")
+        self.check_room(max_tokens, self.tokenizer.num_special_tokens_to_add(False) if self.special else 0)
         self.tokenizer.enable_truncation(max_tokens, direction=setting.get("direction", "right"))
         return max_tokens
 
