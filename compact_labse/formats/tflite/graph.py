@@ -42,8 +42,13 @@ def convert(encoder: TorchEncoder, kind: str, converter: str) -> bytes:
     return convert_dynamic(encoder, kind)
 
 
-def convert_dynamic(encoder: TorchEncoder, kind: str, shape: tuple[int | None, int | None] = (None, None)) -> bytes:
-    """By TensorFlow: one signature `serving_default`, batch and length dynamic or as named, a scale a column."""
+def convert_dynamic(
+    encoder: TorchEncoder, kind: str, shape: tuple[int | None, int | None] = (None, None), *, sparse: bool = False
+) -> bytes:
+    """By TensorFlow: one signature `serving_default`, batch and length dynamic or as named, a scale a column.
+
+    `sparse` lets the converter store zeros as it does experimentally; no runtime of ours gains by it.
+    """
     import tensorflow as tf
 
     from compact_labse.formats.tf.graph import express
@@ -62,6 +67,8 @@ def convert_dynamic(encoder: TorchEncoder, kind: str, shape: tuple[int | None, i
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if kind != "fp32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if sparse:
+        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     if kind == "fp16":
         converter.target_spec.supported_types = [tf.float16]
     with quiet():
