@@ -72,6 +72,21 @@ def memory_table(summary: Summary) -> Table | None:
     return Table(title="Memory over a long run", header=header, rows=rows) if rows else None
 
 
+def power_table(summary: Summary) -> Table | None:
+    """Power, energy per 1,000 sentences and the graphics card's memory and use, where counters gave them."""
+    rows = []
+    for row in summary.rows:
+        for cell, values in row.more.get("meters", {}).items():
+            if cell in main_cells(summary):
+                card = values.get("card_bytes")
+                figures = [number(values.get("watts"), 1, note=values.get("source", ""))]
+                figures += [number(values.get("joules_per_1000"), 3)]
+                figures += [number(card / _MB if card else None, 0), number(values.get("card_use"), 0)]
+                rows.append([Entry(row.label, row.label), Entry(cell, cell), *figures])
+    header = ["model", "cell", "watts", "joules per 1,000 sentences", "card MB", "card use %"]
+    return Table(title="Energy and graphics card", header=header, rows=rows) if rows else None
+
+
 def edge_table(summary: Summary) -> Table | None:
     """What was checked for phones: vectors on an emulated ARM processor, LiteRT's own benchmark."""
     rows = []
@@ -88,8 +103,5 @@ def machine_notes(summary: Summary) -> list[str]:
     reasons = {row.more["energy"][""].get("not_measured") for row in summary.rows if "energy" in row.more}
     notes = [f"Energy was not measured: {reason}." for reason in sorted(filter(None, reasons))]
     for row in summary.rows:
-        spent = row.more.get("energy", {}).get("", {})
-        if "watts" in spent:
-            notes.append(f"{row.label} drew {spent['watts']} W while it was timed ({spent['source']}).")
         notes += [f"{row.label}: {mark}" for mark in row.model.get("marks", ())]
     return notes

@@ -132,7 +132,7 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 def _why(code: int, errors: str) -> str:
     if code == -9:
-        return "was killed, probably because memory ran out"
+        return "out of memory, probably: the process was killed"
     if code < 0:
         return f"died of signal {signal.Signals(-code).name}"
     lines = [line.strip() for line in errors.splitlines() if line.strip()]

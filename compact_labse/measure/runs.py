@@ -10,6 +10,7 @@ from compact_labse.measure.evaluate import Encodes, Values, agreement_texts, com
 from compact_labse.measure.results import Record, Results, record, result_key
 
 AGREEMENT_TEXTS = 200
+_NO_MEMORY = ("memoryerror", "bad_alloc", "allocate memory", "out of memory", "outofmemory")
 QUALITY_REVISION = 2  # 2: F1 beside accuracy, Pearson beside Spearman; older records stay valid and are measured again
 
 
@@ -49,7 +50,12 @@ def _agreement(student: Encodes, teacher: Encodes, dataset: Dataset) -> Values:
 def record_failure(
     results: Results, artifact: Artifact, kind: str, config: dict[str, Any], what: str, error: str
 ) -> Record:
-    """Keep a failure as a row with its error; it names the measurement, so that a later success replaces it."""
+    """Keep a failure as a row with its error; it names the measurement, so that a later success replaces it.
+
+    Every library has words of its own for a want of memory; the row says it in the same.
+    """
     model = artifact.record()
+    if any(mark in error.lower() for mark in _NO_MEMORY) and not error.startswith("out of memory"):
+        error = f"out of memory: {error}"
     values = {"error": error, "of": result_key(kind, model, config)}
     return results.add(record("failure", model, {"what": what}, values))

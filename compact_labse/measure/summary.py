@@ -176,6 +176,8 @@ def _row(model: Values, records: Sequence[Record], reference: dict[str, dict[int
         {"long": long} if (long := {name: v[0]["values"] for name, v in speeds.items() if "long" in name}) else {}
     )
     row.more |= {"energy": {"": measured[-1]["energy"]}} if measured and "energy" in measured[-1] else {}
+    metered = {name: found for name, rounds in speeds.items() if (found := _meters([*rounds.values()]))}
+    row.more |= {"meters": metered} if metered else {}
     keys = {found["key"] for found in records if found["kind"] != "failure"}
     failed = [found for found in records if found["kind"] == "failure" and found["values"]["of"] not in keys]
     row.failures = list(dict.fromkeys(f"{found['config']['what']}: {found['values']['error']}" for found in failed))
@@ -202,6 +204,24 @@ def _speed(name: str, rounds: dict[int, Record], reference: dict[int, Record]) -
         versus=versus,
         interleaved=all(rounds[n]["session"] == reference[n]["session"] for n in shared),
     )
+
+
+def _meters(rounds: Sequence[Record]) -> Values:
+    """What counters of energy and the graphics card said in one cell: medians over rounds, {} where there are none."""
+    values = [found["values"] for found in rounds]
+    spent = [each["energy"] for each in values if "watts" in each.get("energy", {})]
+    cards = [each["gpu"] for each in values if "peak_bytes" in each.get("gpu", {})]
+    found: Values = {}
+    if spent:
+        watts = median(each["watts"] for each in spent)
+        main = median(map(_main, rounds))
+        batch = rounds[0]["config"].get("batch")
+        joules = watts / main if batch is None else watts * main / 1000 / batch
+        found |= {"watts": watts, "joules_per_1000": 1000 * joules, "source": spent[0]["source"]}
+    if cards:
+        found |= {"card_bytes": max(each["peak_bytes"] for each in cards)}
+        found |= {"card_use": median(each["use_percent"] for each in cards)}
+    return found
 
 
 def _main(found: Record) -> float:

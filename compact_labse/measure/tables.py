@@ -21,6 +21,7 @@ from compact_labse.measure.machine_tables import (
     machine_notes,
     main_cells,
     memory_table,
+    power_table,
     shapes_table,
 )
 from compact_labse.measure.quality_tables import agreement_table, quality_table, weakest_table
@@ -41,7 +42,7 @@ def tables(summary: Summary) -> list[Table]:
         batches_table,
         mteb_table,
     )
-    machine = (shapes_table, limits_table, memory_table, edge_table)
+    machine = (shapes_table, limits_table, memory_table, power_table, edge_table)
     makers = (speed_table, size_table, quality_table, *languages, agreement_table, *details, *machine)
     made = [make(summary) for make in makers]
     return [_without_empty_columns(table) for table in made if table is not None]

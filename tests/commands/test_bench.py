@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +17,10 @@ import pytest
 
 from compact_labse.cli import main
 from compact_labse.errors import UserError
+from compact_labse.locate import shipped_folder
 from compact_labse.measure.results import read
 from compact_labse.pipelines import load_pipeline
+from tests.measure.foreign import foreign_file
 
 compare = load_pipeline("bench", "compare")
 
@@ -77,7 +84,9 @@ def test_an_evaluation_that_fails_is_a_row_too(
 
     monkeypatch.setattr("compact_labse.measure.suite.record_quality", explode)
     monkeypatch.setattr(compare, "record_speeds", lambda *_: None)
-    with pytest.raises(UserError, match="nothing could be measured of static: quality on pairs: MemoryError: 16 GB"):
+    with pytest.raises(
+        UserError, match="nothing could be measured of static: quality on pairs: out of memory: MemoryError"
+    ):
         compare.run(config(tmp_path, data, str(tiny("static"))))
     assert "Failed: static, quality on pairs" in (tmp_path / "out" / "report.md").read_text()
 
@@ -90,6 +99,52 @@ def test_a_model_of_which_nothing_could_be_measured_is_an_error_after_the_report
     with pytest.raises(UserError, match="nothing could be measured of static: speed "):
         compare.run(config(tmp_path, data, str(folder)))
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_memory_that_really_runs_out_is_a_row_and_strange_files_are_measured_and_marked(
+    tiny_copy: Callable[[str], Path], tmp_path: Path, data: Path
+):
+    """A graph that asks for ten terabytes, beside a file of ours that nothing vouches for."""
+    pytest.importorskip("onnx", reason="foreign files are made with the extra 'onnx'")
+    hungry = foreign_file(tiny_copy("minilm"), hungry=True)
+    unhashed = Path(shutil.copytree(shipped_folder(), tmp_path / "unhashed"))
+    (unhashed / "onnx" / "parity.json").unlink()
+    cfg = config(tmp_path, data, str(hungry), str(unhashed))
+    with pytest.raises(UserError, match=r"nothing could be measured of minilm/model: .*out of memory: "):
+        compare.run(cfg)
+    found = read(cfg.out / "results.jsonl")
+    failed = [each["values"]["error"] for each in found if each["kind"] == "failure"]
+    assert len(failed) == 5  # quality, agreement of the other with it, three speeds
+    assert all("out of memory: " in error for error in failed)
+    report = (cfg.out / "report.md").read_text()
+    assert "- unhashed: no hash" in report
+    assert "- minilm/model: foreign: " in report
+    other = [each["kind"] for each in found if each["model"]["label"] == "unhashed"]
+    assert other.count("speed") == 3
+    assert "quality" in other
+
+
+def test_a_real_ctrl_c_keeps_what_is_done(tmp_path: Path, data: Path):
+    """The real signal, while a child is being timed: records stay, the report is written, no process is left."""
+    out = tmp_path / "out"
+    words = ["bench", "default", "--data", str(data), "--out", str(out), "--rounds", "50"]
+    # What is being timed names the file of texts, which lies here.
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "compact_labse", *words]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        until = time.monotonic() + 120
+        while sum(each["kind"] == "speed" for each in read(out / "results.jsonl")) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert b"Traceback" not in errors
+    kinds = [each["kind"] for each in read(out / "results.jsonl")]
+    assert kinds[0] == "quality"
+    assert kinds.count("speed") >= 2
+    assert "Speed" in (out / "report.md").read_text()
+    children = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in children
 
 
 def test_an_interruption_keeps_what_is_done(

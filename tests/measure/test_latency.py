@@ -142,7 +142,7 @@ def test_what_a_model_prints_does_not_matter(monkeypatch: pytest.MonkeyPatch, te
     ("code", "message"),
     [
         ("raise ValueError('weights are odd')", "ValueError: weights are odd"),
-        ("import os; os.kill(os.getpid(), 9)", "killed, probably because memory ran out"),
+        ("import os; os.kill(os.getpid(), 9)", "out of memory, probably: the process was killed"),
         ("import os; os.kill(os.getpid(), 11)", "died of signal SIGSEGV"),
         ("raise MemoryError", "MemoryError"),
         ("import os; os._exit(7)", "ended with exit code 7"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.results import Record, record
 from compact_labse.measure.summary import summarise
@@ -31,6 +33,21 @@ def test_many_shapes_get_a_table_of_their_own():
     assert shapes.rows[0][1].value == 3
     few = named([speed(A, 1.0, 0)])
     assert "Milliseconds by batch × tokens (@threads)" not in few
+
+
+def test_energy_and_the_card_are_shown_per_sentence():
+    records = [speed(A, 20.0, n, cell) for n in range(3) for cell in (Cell(mode="fixed", batch=4), Cell(mode="text"))]
+    for found, watts in zip(records, (10, 10, 30, 30, 20, 20), strict=True):
+        found["values"]["energy"] = {"watts": watts, "joules": 1.0, "source": "RAPL"}
+        found["values"]["gpu"] = {"peak_bytes": 1e9 + watts, "use_percent": watts}
+    records.append(speed(B, 20.0, 0, Cell(mode="text")))
+    table = named(records)["Energy and graphics card"]
+    rows = {(row[0].text, row[1].text): [entry.value for entry in row[2:]] for row in table.rows}
+    # 20 W at 20 ms a batch of four: 0.1 J a sentence; at 50 sentences a second: 0.4 J.
+    assert rows[("a", "4x20")] == pytest.approx([20, 100, 1000, 20])
+    assert rows[("a", "text")] == pytest.approx([20, 400, 1000, 20])
+    assert set(rows) == {("a", "4x20"), ("a", "text")}
+    assert "Energy and graphics card" not in named([speed(B, 20.0, 0)])
 
 
 def test_limits_memory_and_checks_are_shown_and_absence_is_explained():

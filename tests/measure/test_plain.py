@@ -77,7 +77,7 @@ def fake(ms: dict[str, float]) -> Callable[..., dict[str, Any]]:
     def one(model: Path, shape: Shape, threads: int) -> dict[str, Any]:
         asked.append((model.name, shape))
         if shape.tokens == 512 and model.name == "large":
-            raise CellFailed("was killed, probably because memory ran out")
+            raise CellFailed("out of memory, probably: the process was killed")
         if shape.tokens == 999:
             raise KeyboardInterrupt
         time = ms[model.name] * shape.tokens * (3 if shape.mode == "training" else 1) * asked.count((model.name, shape))

@@ -18,6 +18,7 @@ from compact_labse.measure.artifact import open_all
 from compact_labse.measure.latency import Cell, long_run
 from compact_labse.measure.processes import CellFailed, answer, idle_cores, run_cell
 from compact_labse.measure.runners import RUNNERS, command_of, open_spec, python_of, split_runner
+from tests.measure.foreign import foreign_file
 from tests.tiny_models import TEXT
 
 onnx = pytest.importorskip("onnx", reason="foreign files are made with the extra 'onnx'")
@@ -25,23 +26,7 @@ onnx = pytest.importorskip("onnx", reason="foreign files are made with the extra
 
 @pytest.fixture
 def foreign(tiny_copy: Callable[[str], Path]) -> Path:
-    """An ONNX file of another exporter: two inputs, vectors of tokens, no metadata, no parity.json."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    folder = tiny_copy("minilm")
-    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
-    table = np.random.default_rng(0).standard_normal((rows, 6), dtype=np.float32)
-    ids, mask = (
-        helper.make_tensor_value_info(n, TensorProto.INT64, ["b", "t"]) for n in ("input_ids", "attention_mask")
-    )
-    out = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["b", "t", 6])
-    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])]
-    graph = helper.make_graph(nodes, "foreign", [ids, mask], [out], [numpy_helper.from_array(table, "table")])
-    (folder / "onnx").mkdir(exist_ok=True)
-    path = folder / "onnx" / "model.onnx"
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    path.write_bytes(model.SerializeToString())
-    return path
+    return foreign_file(tiny_copy("minilm"))
 
 
 def test_a_foreign_file_is_measured_and_marked(foreign: Path, tmp_path: Path):
@@ -107,6 +92,23 @@ def test_bare_runtimes_give_the_vectors_of_our_encoder(tiny: Callable[[str], Pat
     assert 0.99 < (half * ours.encode(TEXT[:3])).sum(1).min() < 1.001
     peer = open_spec(f"sentence-transformers:{folder}", 1)
     assert np.allclose(ours.encode(TEXT[:3]), peer.encode(TEXT[:3]), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_gives_the_same_vectors_at_every_shape_and_is_timed(
+    tiny: Callable[[str], Path], tmp_path: Path
+):
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler for the CPU")
+    spec = f"torch-compile:{tiny('minilm')}"
+    ours, compiled = open_spec(str(tiny("minilm")), 1), open_spec(spec, 1)
+    for texts in (TEXT[:1], TEXT[:5], TEXT):
+        assert np.allclose(ours.encode(texts), compiled.encode(texts), atol=1e-5)
+    assert "Optimized" in type(compiled.module).__name__
+    texts = tmp_path / "texts.json"
+    texts.write_text(json.dumps(TEXT))
+    found = run_cell(spec, Cell(mode="fixed", batch=2, tokens=6, seconds=0.05), texts)
+    assert found["model_ms"]["p50"] > 0
 
 
 def test_a_missing_environment_names_what_makes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, foreign: Path):
