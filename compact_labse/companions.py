@@ -41,6 +41,8 @@ def draws(
     folder: Path,
 ) -> Draws:
     """The batches that `config` asks for, with companions found by the student in `start` and stored in `folder`."""
+    if (count := len(pairs.train_rows)) < batch:
+        say(f"warning: {count:,} pairs to train on, and {batch:,} in a batch: every batch repeats them")
     if not config.companions:
         return corpus_sampler(pairs, files, config, batch, seed)
     near_SK = prepare_companions(load(start), model_hash(locate(start)), pairs, pairs_key, folder)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass
-from itertools import takewhile
+import os
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise, takewhile
 from typing import Any
 
 from compact_labse.errors import UserError, require, with_hint
@@ -22,19 +23,55 @@ COLUMNS = "--corpus.columns"
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """How a command is called: its name, its usage line and description, and which settings take several values."""
+    """How a command is called: its name, its usage line and description, and which settings take several values.
+
+    `hidden` names settings that a shared part has and this command has no use for, `help` says of others what they are
+    here. `new_model` names the parts that describe a new model, and decide nothing once `model` names one.
+    """
 
     command: str
     usage: str
     description: str
     lists: tuple[str, ...] = ("--data", "--texts", COLUMNS, "--corpus.avoid")
+    hidden: tuple[str, ...] = ()
+    help: Mapping[str, str] = field(default_factory=dict)
+    new_model: tuple[str, ...] = ()
 
 
 def read_config(words: Sequence[str], kind: type, said: Words) -> Any:
-    """The `kind` that the words describe; a mistake in them is a UserError of one sentence.
+    """The `kind` that the words describe; a mistake in them is a UserError of one sentence, which names its file.
 
     `--help` and `--print_config` print and exit.
     """
+    parser = _parser(kind, said)
+    options = as_options(words, parser._option_string_actions, said.lists, _switches(parser))
+    try:
+        return _read(options, parser, kind, said)
+    except UserError as error:
+        out = [word for word in ("--out=out",) if "--out" in parser._option_string_actions]  # it is required
+        for file in _files(options):
+            try:
+                _read(["--config", file, *out], parser, kind, said)
+            except UserError as alone:
+                if str(alone) == str(error):
+                    raise UserError(f"{file}: {error}") from error
+        raise
+
+
+def note_unused(config: Any, parts: Sequence[str]) -> None:
+    """Say which settings of some parts were given, that is, differ from their defaults, though they decide nothing."""
+    usual = {one.name: one.default_factory() for one in fields(config) if one.name in parts}  # type: ignore[misc]
+    given = [
+        f"{part}.{name}"
+        for part in parts
+        for name, value in asdict(getattr(config, part)).items()
+        if value != asdict(usual[part])[name]
+    ]
+    if given:
+        say(f"warning: not used: {', '.join(given)}; they describe a new model, and model is {config.model}")
+
+
+def _parser(kind: type, said: Words) -> Any:
     from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
     class WithDefaults(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -50,9 +87,17 @@ def read_config(words: Sequence[str], kind: type, said: Words) -> Any:
     )
     parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
     parser.add_class_arguments(kind)
+    for name, action in parser._option_string_actions.items():
+        if name.removeprefix("--") in said.hidden:
+            action.help = argparse.SUPPRESS
+        elif name.removeprefix("--") in said.help:
+            action.help = said.help[name.removeprefix("--")]
+    return parser
+
+
+def _read(options: Sequence[str], parser: Any, kind: type, said: Words) -> Any:
     try:
-        parsed = parser.parse_args(as_options(words, parser._option_string_actions, said.lists))
-        settings = parser.instantiate(parsed).as_dict()
+        settings = parser.instantiate(parser.parse_args(options)).as_dict()
     except argparse.ArgumentError as error:
         message = " ".join(with_hint(str(error), parser._option_string_actions).split())
         raise UserError(f"{message}; see `compact-labse {said.command} --help`") from error
@@ -65,6 +110,8 @@ def run_training(words: Sequence[str], path: str, kind: str, said: Words) -> int
     require("jsonargparse", "train")
     pipeline = load_pipeline("distill", path)
     config = read_config(words, getattr(pipeline, kind), said)
+    if said.new_model and config.model is not None and os.environ.get("RANK", "0") == "0":
+        note_unused(config, said.new_model)
     for library in ("torch", "transformers", "safetensors"):
         require(library, "train")
     try:
@@ -75,10 +122,13 @@ def run_training(words: Sequence[str], path: str, kind: str, said: Words) -> int
     return 0
 
 
-def as_options(words: Sequence[str], known: Container[str], lists: Container[str]) -> list[str]:
+def as_options(
+    words: Sequence[str], known: Container[str], lists: Container[str], switches: Container[str] = ()
+) -> list[str]:
     """The words as jsonargparse reads them: `--data a b` as one list, `loop.steps=9` as `--loop.steps=9`.
 
-    A word is an assignment only if a setting has the name before its `=`: files may be called `a=b.tsv`.
+    A word is an assignment only if a setting has the name before its `=`: files may be called `a=b.tsv`. Of
+    `switches`, `--overwrite` alone is `--overwrite true`.
     """
     words = [f"--{word}" if f"--{word.partition('=')[0]}" in known and "=" in word else word for word in words]
     joined: list[str] = []
@@ -86,6 +136,8 @@ def as_options(words: Sequence[str], known: Container[str], lists: Container[str
     while place < len(words):
         word, place = words[place], place + 1
         joined.append(word)
+        if word in switches and (place == len(words) or words[place].startswith("--")):
+            joined.append("true")
         if word not in lists:
             continue
         values = list(takewhile(lambda value: not value.startswith("--"), words[place:]))
@@ -99,6 +151,18 @@ def as_yaml(config: Any) -> str:
     import yaml
 
     return yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
+
+
+def _switches(parser: Any) -> set[str]:
+    actions = parser._option_string_actions.items()
+    return {name for name, action in actions if getattr(action, "_typehint", None) is bool}
+
+
+def _files(options: Sequence[str]) -> list[str]:
+    """The files that `--config` names, the last one first."""
+    named = [value for name, value in pairwise(options) if name == "--config"]
+    joined = [word.removeprefix("--config=") for word in options if word.startswith("--config=")]
+    return [*reversed(named), *reversed(joined)]
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from compact_labse.errors import UserError
 from compact_labse.folder import writing_folder
 from compact_labse.progress import say
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCK = "manifest.json", ".lock"
 
 
 def stage(folder: Path, title: str, depends_on: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]) -> dict:
@@ -39,14 +39,22 @@ def stage(folder: Path, title: str, depends_on: Mapping[str, Any], build: Callab
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a lock on `folder` that ends with the process, however it ends; UserError while another one holds it."""
+    """Hold a lock on `folder` that ends with the process, however it ends; UserError while another one holds it.
+
+    A folder in which nothing was made vanishes: a command that fails at once leaves none behind.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
+    with open(folder / LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"another run is working in {folder}: wait for it, or choose another --out") from error
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [LOCK]:
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
 def hash_of(value: Any) -> str:

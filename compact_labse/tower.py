@@ -6,6 +6,7 @@ Shapes: R texts, T tokens, D dimension.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,12 +52,19 @@ def shared(tower: Tower, engine: str, device: torch.device) -> nn.Module:
             fully_shard(inner)
         fully_shard(tower)
         return tower
+    return replicated(tower, device)
+
+
+def replicated(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module to call in training: itself on one rank, else wrapped by DDP."""
+    if ranks.world() == 1:
+        return module
     devices = [device] if device.type == "cuda" else None
+    settings: dict[str, Any] = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # torch 2.13 has another name for it, which older ones do not know
-        return DistributedDataParallel(tower, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        # torch 2.13 has another name for the last one, which older ones do not know
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(module, device_ids=devices, **settings)
 
 
 def _layers(body: nn.Module) -> list[nn.Module]:

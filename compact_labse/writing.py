@@ -104,6 +104,12 @@ def check_free(final: Path, overwrite: bool) -> None:
         raise UserError(f"{final} exists and is not empty; choose another folder or allow overwriting it (--overwrite)")
 
 
+def check_new(final: Path, overwrite: bool) -> None:
+    """UserError, before any work, if there is a file of that name; devices and pipes are written to."""
+    if not overwrite and final.is_file():
+        raise UserError(f"{final} exists; choose another name or allow overwriting it (--overwrite)")
+
+
 def _beside(final: Path) -> Path:
     return final.parent / f".{secrets.token_hex(4)}.{final.name}"
 

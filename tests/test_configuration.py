@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("jsonargparse")
 
-from compact_labse.configuration import Words, as_options, as_yaml, read_config
+from compact_labse.configuration import Words, as_options, as_yaml, note_unused, read_config
 from compact_labse.errors import UserError
 
 
@@ -25,6 +25,10 @@ class Inner:
     rate: float = 0.5
     steps: int = 7
 
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise UserError(f"inner.rate must not be negative, got {self.rate}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outer:
@@ -32,11 +36,15 @@ class Outer:
 
     Args:
         out: A folder.
+        fast: A switch.
+        model: Another folder.
         data: Files.
         pair: Two numbers.
     """
 
     out: str
+    fast: bool = False
+    model: str | None = None
     data: list[str] = field(default_factory=list)
     pair: tuple[float, float] = (0.9, 0.99)
     inner: Inner = field(default_factory=Inner)
@@ -87,3 +95,51 @@ def test_a_configuration_comes_back_from_its_yaml(tmp_path):
 def test_mistakes_are_sentences(given, message):
     with pytest.raises(UserError, match=message):
         read_config(given, Outer, SAID)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("inner: {stepz: 4}", r"/bad\.yaml: .*stepz"),
+        ("inner: {steps: many}", r"/bad\.yaml: .*inner\.steps"),
+        ("inner: {rate: -1}", r"/bad\.yaml: inner\.rate must not be negative, got -1\.0"),
+    ],
+)
+@pytest.mark.parametrize("last", [True, False])
+def test_of_several_files_the_one_with_the_mistake_is_named(files, tmp_path, fault, message, last):
+    (tmp_path / "bad.yaml").write_text(fault)
+    (tmp_path / "good.yaml").write_text("data: [z]\n")
+    names = [str(tmp_path / name) for name in (("good.yaml", "bad.yaml") if last else ("bad.yaml", "good.yaml"))]
+    words = [word for name in names for word in ("--config", name)]
+    with pytest.raises(UserError, match=message):
+        read_config([*words, "--out", "x"], Outer, SAID)
+    with pytest.raises(UserError, match=message):
+        read_config([*(f"--config={name}" for name in names), "out=x"], Outer, SAID)
+
+
+def test_no_file_is_blamed_for_a_mistake_in_the_words(files):
+    with pytest.raises(UserError, match=r"^inner\.rate must not be negative, got -2\.0"):
+        read_config(["--config", files[0], "inner.rate=-2"], Outer, SAID)
+
+
+@pytest.mark.parametrize("given", [["--fast"], ["--fast", "true"], ["--fast=true"], ["fast=true"]])
+def test_a_switch_needs_no_value(given):
+    for words in ([*given, "--out", "x"], ["--out", "x", *given], [*given, "out=x"]):
+        assert read_config(words, Outer, SAID).fast
+    assert not read_config(["--fast", "false", "--out", "x"], Outer, SAID).fast
+
+
+def test_what_a_command_has_no_use_for_is_not_in_its_help(capsys):
+    said = Words(command="outer", usage="", description="", hidden=("inner.steps",), help={"inner.rate": "Here: so."})
+    with pytest.raises(SystemExit):
+        read_config(["--help"], Outer, said)
+    shown = capsys.readouterr().out
+    assert "inner.steps" not in shown and "A rate." not in shown
+    assert "--inner.rate" in shown and "Here: so." in shown and "--pair" in shown
+
+
+def test_settings_of_a_model_that_is_not_made_are_named(capsys):
+    note_unused(Outer(out="x", model="m", inner=Inner(steps=3)), ("inner",))
+    assert capsys.readouterr().err == ("warning: not used: inner.steps; they describe a new model, and model is m\n")
+    note_unused(Outer(out="x", model="m"), ("inner",))
+    assert capsys.readouterr().err == ""

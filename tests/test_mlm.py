@@ -10,7 +10,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from compact_labse import mlm_model
+from compact_labse import mlm_model, ranks
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig, Record
 from compact_labse.masking import MaskingConfig, pieces_of
@@ -140,6 +140,37 @@ def test_loss_and_gradient_are_those_of_all_logits(corpus, monkeypatch, at_once)
         if name in fast:
             assert fast[name].abs().max() > 1e-9 or ".key.bias" in name, f"{name}: a comparison of zeros proves nothing"
             torch.testing.assert_close(fast[name], parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_ranks_mean_gradient_is_the_whole_batchs(corpus, monkeypatch, world):
+    """The mean over ranks is DDP's; each rank's part is computed here in turn."""
+    model = new_masked_model(SHAPE, 2, TOKENIZER.get_vocab_size(), 0, 3).double().eval()
+    found, losses = task(corpus, model), []
+
+    def gradients():
+        batch = found.batch(1)
+        model.zero_grad()
+        loss, named = found.losses(batch)
+        loss.backward()
+        losses.append([float(value.detach()) for value in (loss, *named.values())])
+        return batch, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    whole, expected = gradients()
+    monkeypatch.setattr(ranks, "world", lambda: world)
+    parts = []
+    for number in range(world):
+        monkeypatch.setattr(ranks, "rank", lambda number=number: number)
+        parts.append(gradients())
+    assert [len(batch.offsets_B1) - 1 for batch, _ in parts] == [16 // world] * world
+    assert sum(len(batch.labels_M) for batch, _ in parts) == len(whole.labels_M) == parts[0][0].masked
+    rows = [unmasked(batch) for batch, _ in parts]
+    assert [row for turn in zip(*rows, strict=True) for row in turn] == unmasked(whole)
+    assert np.mean(losses[1:], axis=0) == pytest.approx(losses[0], rel=1e-6)
+    for name, gradient in expected.items():
+        assert gradient.abs().max() > 1e-9 or ".key.bias" in name, f"{name}: a comparison of zeros proves nothing"
+        mean = sum(grads[name] for _, grads in parts) / world
+        torch.testing.assert_close(mean, gradient, rtol=1e-4, atol=1e-8)  # logits are float32
 
 
 def test_no_logits_of_unmasked_tokens_are_ever_made(corpus, monkeypatch):

@@ -162,6 +162,15 @@ def test_both_formats_hold_the_same_and_our_reader_reads_them(files, capsys):
     assert any(MASKED in row["input_ids"] for row in rows)
 
 
+def test_examples_that_are_there_are_kept_unless_told_otherwise(files, capsys):
+    (files / "x.tfrecord").write_bytes(b"days of work")
+    assert main(words(files, "x.tfrecord", *SMALL)) == 2
+    assert "x.tfrecord exists; choose another name or allow overwriting it (--overwrite)" in capsys.readouterr().err
+    assert (files / "x.tfrecord").read_bytes() == b"days of work"
+    assert main(words(files, "x.tfrecord", *SMALL, "--overwrite")) == 0
+    assert len(list(frames(open(files / "x.tfrecord", "rb"), "x"))) > 10
+
+
 def test_tensorflow_reads_the_file(files):
     tf = pytest.importorskip("tensorflow")
     assert main(words(files, "x.tfrecord", *SMALL)) == 0

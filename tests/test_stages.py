@@ -50,6 +50,16 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path):
         pass
 
 
+def test_a_command_that_fails_at_once_leaves_no_folder(tmp_path):
+    with pytest.raises(UserError, match="typo"), alone_in(tmp_path / "out.work"):
+        raise UserError("typo")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="late"), alone_in(tmp_path / "out.work"):
+        (tmp_path / "out.work" / "pairs").mkdir()
+        raise UserError("late")
+    assert (tmp_path / "out.work" / "pairs").is_dir()
+
+
 def test_the_hash_depends_on_values_and_not_on_the_order_of_keys():
     assert hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
     assert hash_of({"a": 1}) != hash_of({"a": 2})

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".tsv or .jsonl (.txt or .jsonl with --texts); .gz, .zst, .xz or .bz2 after it compresses",
     )
     clean.add_argument("--eval", nargs="+", metavar="FILE", help="remove every sentence that occurs in these files")
+    clean.add_argument("--overwrite", action="store_true", help="replace FILE if it exists (default: refuse)")
     clean.add_argument("--texts", action="store_true", help="the corpus is monolingual: one text per record")
     _add_reading(clean.add_argument_group("reading"))
     _add_cleaning(clean.add_argument_group("cleaning"))
@@ -67,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         return data_mlm.run(args)
     from compact_labse.corpus.account import Account
     from compact_labse.progress import track
+    from compact_labse.writing import check_new
 
+    check_new(args.out, args.overwrite)
     line = _line_format(args.out, args.texts)
     cleaning = Cleaning(
         **{name: getattr(args, name) for name in [*(row[0] for row in _LIMITS), *(row[1] for row in _SWITCHES)]}

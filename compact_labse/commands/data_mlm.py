@@ -51,6 +51,7 @@ def add_action(actions: Any) -> None:
         text = f"{HELP[name]} (default %(default)s)"
         parser.add_argument(*options, type=type(default), default=default, metavar="N", help=text)
     parser.add_argument("--whole-words", action="store_true", help="mask all pieces of a word together")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists (default: refuse)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,9 +60,11 @@ def run(args: argparse.Namespace) -> int:
     from compact_labse.mlm_files import check_name, read_documents, write_examples
     from compact_labse.progress import say
     from compact_labse.tokens import Tokens
+    from compact_labse.writing import check_new
 
     config = ExamplesConfig(**{field.name: getattr(args, field.name) for field in fields(ExamplesConfig)})
     check_name(args.out)
+    check_new(args.out, args.overwrite)
     tokenizer = Tokens.from_folder(args.tokenizer).tokenizer
     documents = read_documents(args.inputs, tokenizer)
     count = write_examples(examples(documents, tokenizer, config), args.out)

@@ -21,6 +21,19 @@ WORDS = Words(
     command="pretrain",
     usage="compact-labse pretrain --data PATH... [--texts PATH...] --out DIR [--config FILE] [--SETTING VALUE ...]",
     description=DESCRIPTION,
+    hidden=(
+        "corpus.companions",
+        "student.compose",
+        "student.keep",
+        "student.bits",
+        "student.fixed_ranges",
+        "student.start",
+    ),
+    help={
+        "student.kind": '"bert", or "electra" (BERT with a table narrower than the model).',
+        "vocabulary.kind": '"unigram" (fits languages without spaces) or "wordpiece".',
+    },
+    new_model=("student", "vocabulary"),
 )
 
 

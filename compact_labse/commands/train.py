@@ -24,6 +24,14 @@ WORDS = Words(
     usage="compact-labse train --data PATH... --out DIR [--model DIR] [--config FILE] [--SETTING VALUE ...]",
     description=DESCRIPTION,
     lists=("--data", "--stream", COLUMNS, "--corpus.avoid"),
+    hidden=("corpus.companions", "student.compose", "student.keep", "student.bits", "student.fixed_ranges"),
+    help={
+        "student.kind": '"bert", or "electra" (BERT with a table narrower than the model).',
+        "student.start": 'Where the first weights come from: "random", or the folder of a trained static student, '
+        "whose table is copied while the layers start as the identity.",
+        "vocabulary.kind": '"unigram" (fits languages without spaces) or "wordpiece".',
+    },
+    new_model=("student", "vocabulary"),
 )
 
 

@@ -1,19 +1,21 @@
 """Pretrain a transformer: guess masked tokens of sentences and of translation pairs, without codes of languages.
 
+    torchrun --nproc-per-node 4 -m compact_labse pretrain --data pairs/ --out bert
+
 pairs and texts -> vocabulary -> tokens -> training (shallow, doubled, doubled again) -> transformers folder. Every
 arrow is a folder in `<out>.work/`, made once and made again only when what it depends on has changed.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compact_labse.configuration import as_yaml
-from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, find_sources
+from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, Source, find_sources
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
@@ -28,8 +30,10 @@ from compact_labse.vocabulary import VocabularyConfig
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from compact_labse.pairs import Pairs
+
 # Settings that do not change what is trained; `loop` has its own list of those.
-UNDECISIVE = ("out", "work", "overwrite", "loop")
+UNDECISIVE = ("out", "work", "overwrite", "loop", "timeout_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +47,12 @@ class PretrainConfig:
         model: Folder of a BERT-like model to start from, with its tokenizer. None makes a new one of `student`'s shape,
             with a vocabulary trained on the text.
         work: Folder for what is made on the way; `<out>.work` by default.
-        batch: Rows per batch; a row is a sentence, or a pair behind one another.
+        batch: Rows per batch, of all ranks together; a row is a sentence, or a pair behind one another.
         tlm: Share of the rows that are pairs.
         max_tokens: Longest row in tokens, special ones included; each side of a pair is cut at its half.
         stacking: Steps of the shallower stages: `[a, b]` trains a quarter of the layers for a steps, then half of them,
             started as two copies of the quarter, for b steps, then all of them for `loop.steps`. Empty: all at once.
+        timeout_s: Seconds after which a rank that does not answer is given up.
         overwrite: Replace `out` if it exists.
         student: Shape of a new model: kind bert or electra.
         vocabulary: Vocabulary of a new model.
@@ -62,6 +67,7 @@ class PretrainConfig:
     tlm: float = 0.5
     max_tokens: int = 64
     stacking: list[int] = field(default_factory=list)
+    timeout_s: float = 600.0
     overwrite: bool = False
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     student: StudentConfig = field(default_factory=lambda: StudentConfig(kind="bert", dim=384, layers=6, heads=12))
@@ -84,6 +90,8 @@ class PretrainConfig:
             raise UserError("stacking makes a new model from shallow to deep: leave out `model`, or `stacking`")
         if self.model is not None and not Path(self.model).is_dir():
             raise UserError(f"model is {self.model!r}, which is no folder; give a BERT-like folder, or leave it out")
+        if self.corpus.companions or self.student.bits:
+            raise UserError("corpus.companions and student.bits belong to distillation: leave them out")
         if self.model is None:
             self._check_new()
 
@@ -105,32 +113,53 @@ class PretrainConfig:
 
 
 def run(cfg: PretrainConfig) -> Path:
-    """Pretrain the model that `cfg` describes and return its folder; stages that are there already are reused."""
+    """Pretrain the model that `cfg` describes and return its folder; stages that are there already are reused.
+
+    Started by `torchrun`, every rank calls this: the first prepares the data and writes, the others wait for it.
+    """
+    # Here and not above: the command line reads PretrainConfig before anything needs torch.
+    from compact_labse import ranks
     from compact_labse.stacking import depths
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("pretraining runs in one process: start it without torchrun")
     if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
         raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
     depths(cfg.student.layers, 1 + len(cfg.stacking))
-    with alone_in(cfg.work_folder):
-        return _pretrain(cfg)
+    with ranks.together(cfg.loop.torch_device(), cfg.timeout_s):
+        if cfg.batch % ranks.world():
+            raise UserError(f"batch {cfg.batch} must divide evenly among {ranks.world()} ranks")
+        with alone_in(cfg.work_folder) if ranks.is_first() else nullcontext():
+            return _pretrain(cfg)
 
 
 def _pretrain(cfg: PretrainConfig) -> Path:
-    # Here and not above: the command line reads PretrainConfig before anything needs torch.
+    from compact_labse import ranks
+
+    sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []
+    texts = find_sources(cfg.texts, None, TEXT_KINDS) if cfg.texts else []
+    files = [source.name for source in [*sources, *texts]]
+    start = {"model": model_hash(Path(cfg.model))} if cfg.model else {}
+    pairs, tokens, tokenizer, key = ranks.after_first(lambda: _prepare(cfg, sources, texts, start))
+    task = _task(cfg, pairs, tokens, files, tokenizer)
+    # An empty list decides nothing.
+    decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
+    steps = _train(cfg, task, tokenizer, hash_of([decides, start, *key]))
+    if ranks.is_first():
+        _save(cfg, task.model, tokenizer, files, start, steps)
+    return Path(cfg.out)
+
+
+def _prepare(
+    cfg: PretrainConfig, sources: list[Source], texts: list[Source], start: dict[str, str]
+) -> tuple[Pairs, Path, Tokenizer, tuple[str, str]]:
+    """Pairs, the folder of their tokens, the tokenizer, and the keys of pairs and vocabulary: each made once."""
     import numpy as np
 
     from compact_labse import prepare
     from compact_labse.tokens import Tokens
     from compact_labse.vocabulary import bare
 
-    work = cfg.work_folder
-    sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []
-    texts = find_sources(cfg.texts, None, TEXT_KINDS) if cfg.texts else []
-    files = [source.name for source in [*sources, *texts]]
+    work, files = cfg.work_folder, [source.name for source in [*sources, *texts]]
     pairs, pairs_key = prepare.prepare_pairs(sources, texts, cfg.corpus, work / "pairs")
-    start = {"model": model_hash(Path(cfg.model))} if cfg.model else {}
     trained_on = {"vocabulary": asdict(cfg.vocabulary), "weights": cfg.corpus.weights, "pairs": pairs_key}
     tokenizer, vocabulary_key = prepare.prepare_vocabulary(
         cfg.vocabulary,
@@ -144,15 +173,12 @@ def _pretrain(cfg: PretrainConfig) -> Path:
     # Without special tokens: they are put around single sentences and pairs when a batch is made.
     plain = StudentConfig(kind="static", max_tokens=cfg.max_tokens)
     tokens = prepare.prepare_tokens(pairs, tokenizer, plain, [pairs_key, vocabulary_key], work / "tokens")
-    task = _task(cfg, pairs, tokens, files, tokenizer)
-    # An empty list decides nothing.
-    decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
-    steps = _train(cfg, task, tokenizer, hash_of([decides, start, pairs_key, vocabulary_key]))
-    return _save(cfg, task.model, tokenizer, files, start, steps)
+    return pairs, tokens, tokenizer, (pairs_key, vocabulary_key)
 
 
 def _task(cfg: PretrainConfig, pairs: Any, tokens: Path, files: list[str], tokenizer: Tokenizer) -> Any:
     """What the loop trains, as yet without a model."""
+    from compact_labse import ranks
     from compact_labse.masking import pieces_of
     from compact_labse.mlm import Draws, MaskedLM, frame_of
 
@@ -164,12 +190,15 @@ def _task(cfg: PretrainConfig, pairs: Any, tokens: Path, files: list[str], token
         masking=cfg.masking,
         draws=Draws(pairs, files, cfg.corpus, batch=cfg.batch, tlm=cfg.tlm, seed=cfg.loop.seed),
         seed=cfg.loop.seed,
-        device=cfg.loop.torch_device(),
+        device=ranks.own_device(cfg.loop.torch_device()),
     )
 
 
 def _train(cfg: PretrainConfig, task: Any, tokenizer: Tokenizer, key: str) -> int:
     """Train every stage; gives the steps of the last, whose model stays in the task."""
+    import torch
+
+    from compact_labse import ranks
     from compact_labse.loop import train
     from compact_labse.mlm_model import open_masked_model
     from compact_labse.tokens import Tokens
@@ -183,7 +212,9 @@ def _train(cfg: PretrainConfig, task: Any, tokenizer: Tokenizer, key: str) -> in
         if cfg.model is None:
             _deepen(cfg, task, layers, size, pad_id)
         loop = cfg.loop if stage == len(cfg.stacking) else replace(cfg.loop, steps=steps, max_minutes=None)
-        say(f"stage {stage + 1} of {1 + len(cfg.stacking)}: {task.model.config.num_hidden_layers} layers")
+        if ranks.is_first():
+            say(f"stage {stage + 1} of {1 + len(cfg.stacking)}: {task.model.config.num_hidden_layers} layers")
+        torch.manual_seed(cfg.loop.seed + ranks.rank())  # each rank drops other activations
         folder = cfg.work_folder / (f"training-{stage + 1}" if stage < len(cfg.stacking) else "training")
         progress = train(task, loop, folder, key=hash_of([key, stage]), replace=cfg.overwrite)
         task.first += progress.step * cfg.loop.accumulation
@@ -210,7 +241,7 @@ def _deepen(cfg: PretrainConfig, task: Any, layers: int, vocab_size: int, pad_id
 
 def _save(
     cfg: PretrainConfig, model: Any, tokenizer: Tokenizer, files: list[str], start: dict[str, str], steps: int
-) -> Path:
+) -> None:
     from compact_labse.mlm_model import copy_tokenizer
     from compact_labse.students.saving import save_tokenizer
 
@@ -225,4 +256,3 @@ def _save(
         write_lineage(folder, command="pretrain", config=asdict(cfg), inputs=inputs)
     onward = f"compact-labse train --model {cfg.out} --pooling mean"
     say(f"model of {steps} steps saved in {cfg.out}; `{onward}` goes on from it")
-    return Path(cfg.out)

@@ -110,8 +110,8 @@ class TrainConfig:
             raise UserError("a new teacher is a transformer: student.kind must be bert or electra")
         if self.stream and self.hard_negatives:
             raise UserError("hard_negatives are found in stored pairs: give them as data, not as stream")
-        if self.corpus.companions:
-            raise UserError("corpus.companions belong to distillation; here, set hard_negatives")
+        if self.corpus.companions or self.student.bits:
+            raise UserError("corpus.companions and student.bits belong to distillation; here, set hard_negatives")
 
     @property
     def work_folder(self) -> Path:

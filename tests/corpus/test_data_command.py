@@ -36,8 +36,8 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["out.tsv", "out.tsv.gz", "new/out.jsonl", "out.jsonl.zst"])
 def test_what_is_written_is_read_again(clean: Run, corpus: Path, tmp_path: Path, name: str) -> None:
-    for _ in "again":
-        assert clean(corpus, "--out", tmp_path / name) == 0
+    assert clean(corpus, "--out", tmp_path / name) == 0
+    assert clean(corpus, "--out", tmp_path / name, "--overwrite") == 0
     assert list(read_pairs(tmp_path / name)) == [
         ("Good morning", "Guten Morgen", "de"),
         ("How are you?", "Wie geht's?", "de"),
@@ -45,6 +45,15 @@ def test_what_is_written_is_read_again(clean: Run, corpus: Path, tmp_path: Path,
         ("Berlin", "Берлин", "ru"),
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"corpus", name.split("/")[0]}
+
+
+def test_what_is_there_is_kept_unless_told_otherwise(
+    clean: Run, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.tsv").write_text("weeks of work")
+    assert clean(corpus, "--out", tmp_path / "out.tsv") == 2
+    assert "out.tsv exists; choose another name or allow overwriting it (--overwrite)" in capsys.readouterr().err
+    assert (tmp_path / "out.tsv").read_text() == "weeks of work"
 
 
 def test_the_account_goes_to_stdout_and_malformed_lines_to_stderr(
@@ -77,7 +86,10 @@ def test_columns_and_languages(clean: Run, tmp_path: Path) -> None:
         clean(tmp_path / "a.dat", "--kind", "tsv", "--columns", "en,de", "--language-column", "code", "--out", out) == 0
     )
     assert list(read_pairs(out)) == [("one", "eins", "xx")]
-    assert clean(tmp_path / "a.dat", "--kind", "tsv", "--columns", "2,0", "--language", "de", "--out", out) == 0
+    assert (
+        clean(tmp_path / "a.dat", "--kind", "tsv", "--columns", "2,0", "--language", "de", "--out", out, "--overwrite")
+        == 0
+    )
     assert list(read_pairs(out)) == [("code", "de", "de"), ("xx", "eins", "de")]
 
 

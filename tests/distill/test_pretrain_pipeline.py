@@ -11,10 +11,12 @@ pytest.importorskip("transformers")
 pytest.importorskip("jsonargparse")
 
 import torch
+from safetensors.torch import load_file
 
 from compact_labse.cli import main
 from compact_labse.folder import read_lineage
 from compact_labse.mlm import MaskedLM
+from tests.ranks_program import start
 from tests.tiny_pairs import sentences, write_corpus
 
 QUICK = {
@@ -113,6 +115,35 @@ def test_an_interrupted_run_ends_with_the_same_weights(folder, monkeypatch, at):
     assert one == other
 
 
+def together(folder, out, **settings):
+    """The command on two processes; exit code and stderr of each."""
+    running = start("compact_labse", 2, words(folder, out, **settings))
+    return [(process.wait(timeout=600), process.stderr.read()) for process in running]
+
+
+def test_two_processes_train_what_one_trains(folder):
+    same = {"stacking": "[3]", "student__dropout": 0, "loop__eval_every": 3}
+    assert main(words(folder, "one", **same)) == 0
+    ended = together(folder, "two", **same)
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert "stage 2 of 2" in ended[0][1]
+    assert "stage" not in ended[1][1], "the first rank speaks"
+    one, two = (load_file(folder / name / "model.safetensors") for name in ("one", "two"))
+    fresh = load_file(folder / "one.work/training-1/best/weights.safetensors")
+    assert any("layer.0" in name for name in fresh)
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5)
+    logs = [(folder / f"{name}.work/training/log.jsonl").read_text().splitlines()[-1] for name in ("one", "two")]
+    held_out = [json.loads(line)["heldout/score"] for line in logs]
+    assert held_out[0] == pytest.approx(held_out[1], abs=1e-3)
+
+
+def test_ranks_that_cannot_share_a_batch_are_told(folder):
+    ended = together(folder, "odd", batch=15)
+    assert [code for code, _ in ended] == [2, 2]
+    assert "batch 15 must divide evenly among 2 ranks" in ended[0][1]
+
+
 def test_it_goes_on_from_a_folder_and_keeps_its_tokenizer(folder, tiny):
     source = tiny("xlmr")
     given = [*words(folder)[:5], f"model={source}", "batch=8", "loop.steps=2", "loop.bf16=false", "max_tokens=30"]
@@ -135,6 +166,8 @@ def test_it_goes_on_from_a_folder_and_keeps_its_tokenizer(folder, tiny):
         (["model=none"], "which is no folder"),
         (["vocabulary.kind=teacher"], "vocabulary.kind is 'teacher'"),
         (["masking.share=2"], "masking.share is a share"),
+        (["student.bits=4"], "student.bits belong to distillation"),
+        (["corpus.companions=1"], "corpus.companions and student.bits belong to distillation"),
     ],
 )
 def test_mistakes_are_one_sentence(folder, capsys, change, message):
@@ -147,14 +180,13 @@ def test_help_shows_an_example(capsys):
     said = capsys.readouterr().out
     assert "compact-labse pretrain --data pairs/ --texts" in said
     assert "--masking.whole_words" in said
+    assert "companions" not in said and "student.start" not in said
 
 
 @pytest.mark.slow
 def test_a_pretrained_model_becomes_a_checkpoint_of_tensorflow_with_its_head(folder, tmp_path):
     """Through TF2 and back: body and head have the same values, and the teacher trained on top converts, too."""
     pytest.importorskip("tensorflow")
-    from safetensors.torch import load_file
-
     shape = ["vocabulary.kind=wordpiece", "loop.steps=2"]
     assert main([*words(folder), *shape]) == 0
     assert main(["convert", str(folder / "bert"), "--to-tf2", str(tmp_path / "tf2")]) == 0
@@ -213,9 +245,3 @@ def test_text_without_any_pair_is_enough(folder):
     place = given.index("--data")
     assert main([*given[:place], *given[place + 2 :], "--texts", str(text), "masking.whole_words=true"]) == 0
     assert (folder / "bert/model.safetensors").is_file()
-
-
-def test_several_processes_are_refused(folder, monkeypatch, capsys):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(words(folder)) == 2
-    assert "pretraining runs in one process" in capsys.readouterr().err

@@ -20,7 +20,9 @@ from compact_labse.cli import main
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
 from compact_labse.folder import read_lineage
+from compact_labse.gather import CorpusConfig
 from compact_labse.pipelines import load_pipeline
+from compact_labse.students import StudentConfig
 from tests.ranks_program import start
 from tests.tiny_pairs import GERMAN, sentences, write_corpus
 
@@ -128,6 +130,39 @@ def test_a_plain_folder_needs_its_pooling_and_gets_modules(folder, tiny_copy):
     assert load(folder / "teacher").module.modes == ("cls",)
 
 
+def test_what_shapes_a_new_model_is_named_where_a_folder_is_trained(folder, tiny, capsys):
+    assert main(words(folder, model=tiny("labse"), loop__steps=1, student__dropout=0.0)) == 0
+    warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: not used")]
+    named = "student.dim, student.layers, student.heads, student.max_tokens, vocabulary.size"
+    assert warned == [f"warning: not used: {named}; they describe a new model, and model is {tiny('labse')}"]
+
+
+def test_too_few_pairs_for_a_batch_are_said(folder, capsys):
+    (folder / "one").mkdir()
+    (folder / "one" / "en-de.tsv").write_text("Good morning, everybody\tGuten Morgen zusammen\n")
+    settings = {"corpus__heldout": 0, "loop__steps": 1, "loop__eval_every": 0, "vocabulary__kind": "wordpiece"}
+    given = words(folder, **settings)
+    given[2] = str(folder / "one")
+    main(given)
+    assert "warning: 1 pairs to train on, and 32 in a batch: every batch repeats them" in capsys.readouterr().err
+
+
+def test_a_mistake_leaves_no_folder_behind(folder, capsys):
+    given = words(folder)
+    given[2] = str(folder / "nothing")
+    assert main(given) == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"corpus"}
+
+
+def test_help_leaves_out_what_belongs_to_distillation(capsys):
+    assert main(["train", "--help"]) == 0
+    said = capsys.readouterr().out
+    for name in ("corpus.companions", "student.keep", "student.bits", "student.compose", "student.fixed_ranges"):
+        assert name not in said
+    assert "student.layers" in said and "corpus.temperature" in said
+
+
 def test_a_bag_of_tokens_trains_without_special_tokens(folder, tiny):
     assert main(words(folder, model=tiny("static"), loop__steps=2)) == 0
     before, after = (load_file(place / "model.safetensors") for place in (tiny("static"), folder / "teacher"))
@@ -146,7 +181,7 @@ def test_a_static_table_grows_into_a_teacher_and_the_teacher_teaches(folder, tin
     quick = {key: value for key, value in QUICK.items() if key.startswith(("loop", "corpus", "vocabulary"))}
     quiet = [f"{key}={value}" for key, value in quick.items()]
     assert main([*static, *quiet, "objectives.regression=0"]) == 0
-    assert main(words(folder, student__start=folder / "bag", loop__steps=2)) == 0
+    assert main(words(folder, student__start=folder / "bag", student__dropout=0.0, loop__steps=2)) == 0
     small = ["student.dim=8", "loop.steps=3", "--teacher", str(folder / "teacher")]
     assert main([*static[:3], "--out", str(folder / "small"), "batch=32", *quiet, *small]) == 0
 
@@ -187,6 +222,8 @@ def test_the_batch_must_divide_among_the_ranks(folder):
         ({"max_tokens": 2}, "max_tokens must be at least 4"),
         ({"engine": "horovod"}, "known: ddp, fsdp"),
         ({"local": 5}, "local must divide batch"),
+        ({"student": StudentConfig(kind="bert", bits=4)}, "student.bits belong to distillation"),
+        ({"corpus": CorpusConfig(companions=1)}, "corpus.companions and student.bits belong to distillation"),
     ],
 )
 def test_bounds_are_checked_in_the_users_words(changes, message):
