@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from compact_labse.cli import main
 from compact_labse.errors import UserError
+from compact_labse.locate import shipped_folder
 from compact_labse.measure import edge, suites
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.edge import aarch64, benchmark_model, record_edge
@@ -74,6 +77,17 @@ def test_the_edge_suite_finds_the_files_of_an_export(tmp_path: Path):
     assert threads == {1, 2, 4}
     assert {cell.threads for cell in cells("edge", BASE) if fits(web, cell, "edge")} == {1}
     assert not any(fits(artifact("student"), cell, "edge") for cell in cells("edge", BASE))
+
+
+def test_without_a_card_the_gpu_suite_is_a_row_that_says_so(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("compact_labse.measure.gpu.MODULES", ("no_such_module",))
+    words = ["bench", str(tiny("static")), "default", "--suite", "gpu", "--out", str(tmp_path)]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    for label in ("static", "default"):
+        assert f"Not measured: {label}, speed on cuda: no GPU library (pip install nvidia-ml-py)" in shown
 
 
 def emulator(root: Path, prints: str, code: int) -> None:
@@ -175,6 +189,23 @@ def test_a_model_that_only_its_files_were_measured_of_is_no_error(monkeypatch: p
     monkeypatch.setattr(compare, "record_speeds", lambda *_: None)
     with pytest.raises(UserError, match="nothing could be measured of default: no reason was recorded"):
         compare.run(compare.Config(models=("default",), suite="edge", out=tmp_path / "none", sentences=5))
+
+
+def test_a_folder_and_the_file_that_it_stands_for_are_one_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    compare = load_pipeline("bench", "compare")
+    folder = shutil.copytree(shipped_folder(), tmp_path / "export")
+    file = str(folder / "onnx" / "model_int4.onnx")
+    monkeypatch.setattr(compare, "beside", lambda part, artifacts: [file])
+    monkeypatch.setattr(compare, "fits", lambda artifact, cell, part: artifact.spec == file)
+    monkeypatch.setattr(compare, "record_edge", lambda *_: None)
+    made = Cell(mode="fixed")
+    monkeypatch.setattr(
+        compare, "record_speeds", lambda results, pairs, *_: results.add(speed(pairs[0][0].record(), 1.0, 0, made))
+    )
+    cfg = compare.Config(models=(str(folder),), suite="edge", out=tmp_path / "out", sentences=5)
+    (row,) = compare.run(cfg).rows
+    assert row.label == "export/model_int4"
+    assert row.speeds["1x20"].main == 1
 
 
 def test_the_edge_finds_the_file_behind_a_name():
