@@ -1,9 +1,10 @@
 """Train as if the numbers had few bits: what an export rounds later is rounded in every step already (QAT).
 
 Forward computes with rounded weights, activations and table rows; the gradient passes rounding as if it were not there
-(Bengio et al. 2013, "straight-through"). Rounded as the runtime does it: activations token by token in 8 bits, weights
-by output in 8 or in blocks of 32 inputs in 4, the table row by row. Nothing of this is saved with the model; what is
-remembered from one step to the next is in the checkpoint, so that a resumed run is the same to the bit.
+(Bengio et al. 2013, "straight-through"). Rounded as the runtime does it: activations token by token in 8 bits, or in a
+range of each layer's own; weights by output in 8 or in blocks of 32 inputs in 4, the table row by row. Nothing of this
+is in the model that is saved, but fixed ranges lie beside it (`ranges.json`) for static exports. What is remembered
+from one step to the next is in the checkpoint, so that a resumed run is the same to the bit.
 
 Shapes: N outputs, K inputs of a layer.
 """
@@ -22,46 +23,65 @@ BLOCK = 32
 CLIPS = torch.linspace(0.4, 1.0, 13).tolist()
 REFRESH = 50  # passes for which the scales of a matrix stay as they are: searching them costs more than the product
 TINY = 1e-12
+TAIL = 0.001  # the share of activations at either end that a range leaves out: they would make all steps coarser
+NEW = 0.3  # what is seen at a refresh, in the mean with what was seen before
 
 
 class Rounding(nn.Module):
     """Makes a transformer compute with rounded linear layers and table rows of `bits` (8 or 4), in place.
 
-    Its state: the steps of each matrix, and the passes with a gradient so far, which decide when steps are searched
-    anew. To be kept beside the transformer, in the module whose state checkpoints hold. Evaluations change nothing.
+    Its state: the steps of each matrix, with `fixed` the range of what goes into it, and the passes with a gradient so
+    far, which decide when these are searched anew. To be kept beside the transformer, in the module whose state
+    checkpoints hold. Evaluations change nothing.
     """
 
     calls: Tensor
 
-    def __init__(self, transformer: nn.Module, bits: int) -> None:
+    def __init__(self, transformer: nn.Module, bits: int, *, fixed: bool = False) -> None:
         super().__init__()
-        self.bits, self._fresh = bits, False
+        self.bits, self.fixed, self._fresh = bits, fixed, False
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-        layers = [layer for layer in transformer.modules() if isinstance(layer, nn.Linear)]
-        for number, layer in enumerate(layers):
-            self.register_buffer(f"step{number}", rounded_weight(layer.weight.detach(), bits)[1])
-            setattr(layer, "forward", partial(self._linear, layer, f"step{number}"))  # noqa: B010
+        self.names: list[str] = []
+        for name, layer in transformer.named_modules():
+            if isinstance(layer, nn.Linear):
+                number = len(self.names)
+                self.names.append(name)
+                self.register_buffer(f"step{number}", rounded_weight(layer.weight.detach(), bits)[1])
+                self.register_buffer(f"range{number}", layer.weight.new_zeros(2) if fixed else None)
+                setattr(layer, "forward", partial(self._linear, layer, number))  # noqa: B010
         table = transformer.get_input_embeddings()  # type: ignore[operator]
         table.register_forward_hook(
             lambda module, inputs, output: straight(output, rounded_rows(output.detach(), bits))
         )
         transformer.register_forward_pre_hook(self._count)
 
+    def ranges(self) -> dict[str, list[float]]:
+        """The lowest and the highest value of what goes into each layer, by its name; empty unless fixed and seen."""
+        found = {name: getattr(self, f"range{number}") for number, name in enumerate(self.names)}
+        return {name: both.tolist() for name, both in found.items() if both is not None and both.any()}
+
     def _count(self, module: nn.Module, inputs: Any) -> None:
         self._fresh = torch.is_grad_enabled() and int(self.calls) % REFRESH == 0
         self.calls += torch.is_grad_enabled()
 
     @torch.no_grad()
-    def _rounded(self, layer: nn.Linear, name: str) -> Tensor:
-        step = self.get_buffer(name)
+    def _rounded(self, layer: nn.Linear, number: int) -> Tensor:
+        step = self.get_buffer(f"step{number}")
         rounded, found = rounded_weight(layer.weight, self.bits, None if self._fresh else step)
         if self._fresh:
             step.copy_(found)
         return rounded
 
-    def _linear(self, layer: nn.Linear, name: str, x: Tensor) -> Tensor:
-        weight = straight(layer.weight, self._rounded(layer, name))
-        return F.linear(straight(x, rounded_activations(x.detach())), weight, layer.bias)
+    @torch.no_grad()
+    def _activations(self, x: Tensor, number: int) -> Tensor:
+        both = getattr(self, f"range{number}")
+        if both is not None and self._fresh:
+            both.lerp_(range_of(x), NEW if both.any() else 1.0)
+        return rounded_activations(x) if both is None or not both.any() else rounded_in_range(x, *both)
+
+    def _linear(self, layer: nn.Linear, number: int, x: Tensor) -> Tensor:
+        weight = straight(layer.weight, self._rounded(layer, number))
+        return F.linear(straight(x, self._activations(x.detach(), number)), weight, layer.bias)
 
 
 def straight(value: Tensor, rounded: Tensor) -> Tensor:
@@ -75,6 +95,20 @@ def rounded_activations(x: Tensor) -> Tensor:
     return torch.round(x / step) * step
 
 
+def range_of(x: Tensor) -> Tensor:
+    """The range that holds all but `TAIL` of the values at either end, and zero; `[2]`."""
+    values = x.flatten()
+    low, high = (values.kthvalue(1 + round(share * (len(values) - 1))).values for share in (TAIL, 1 - TAIL))
+    return torch.stack([low.clamp(max=0), high.clamp(min=TINY)])
+
+
+def rounded_in_range(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Values in 255 steps between `low` and `high`, of which one is zero; what lies outside is cut off."""
+    step = ((high - low) / 255).clamp(min=TINY)
+    zero = torch.round(-low / step).clamp(0, 255)
+    return ((torch.round(x / step) + zero).clamp(0, 255) - zero) * step
+
+
 def rounded_rows(rows: Tensor, bits: int) -> Tensor:
     """Rows of the table `[..., D]`, each with the step of the least squared error; in 4 bits half a step off zero."""
     if bits == 8:
@@ -86,7 +120,7 @@ def rounded_rows(rows: Tensor, bits: int) -> Tensor:
 def rounded_weight(weight_NK: Tensor, bits: int, step: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A matrix by outputs (8 bits) or in blocks of 32 inputs (4), and its steps; given `step`, these are taken."""
     if bits == 8:
-        step = (weight_NK.abs().amax(1, keepdim=True) / 127).clamp(min=TINY) if step is None else step
+        step = (_pairs(weight_NK).amax(1, keepdim=True) / 127).clamp(min=TINY) if step is None else step
         return torch.round(weight_NK / step).clamp(-127, 127) * step, step
     outputs, inputs = weight_NK.shape
     blocks = F.pad(weight_NK, (0, -inputs % BLOCK)).unflatten(1, (-1, BLOCK))
@@ -99,6 +133,11 @@ def rounded_weight(weight_NK: Tensor, bits: int, step: Tensor | None = None) -> 
     else:
         rounded = at(blocks, step)
     return rounded.reshape(outputs, -1)[:, :inputs], step
+
+
+def _pairs(weight_NK: Tensor) -> Tensor:
+    """Sums of the magnitudes of neighbouring inputs: what keeps ONNX's 8-bit products from overflowing without VNNI."""
+    return F.pad(weight_NK.abs(), (0, weight_NK.shape[1] % 2)).unflatten(1, (-1, 2)).sum(2)
 
 
 def _best(x: Tensor, widest: Tensor, at: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:

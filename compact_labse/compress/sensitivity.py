@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +17,7 @@ import onnxruntime as ort
 from compact_labse.errors import UserError
 from compact_labse.formats.contract import INPUTS, OUTPUTS
 from compact_labse.formats.onnx.edit import Edit
+from compact_labse.formats.onnx.learned_ranges import layer_names
 from compact_labse.formats.onnx.quantize import Calibration, quantize_mixed
 from compact_labse.progress import track
 from compact_labse.tokens import pad
@@ -75,7 +75,7 @@ class Bench:
 
     def scan(self) -> list[Layer]:
         """Each linear layer alone, in 8 bits and in 4, most damage first."""
-        names, found = _names(self.graph, self.source), []
+        names, found = layer_names(self.graph, self.source), []
         for linear in track(Edit(self.graph).linears(), "scanning layers"):
             output = linear.node.output[0]
             damages = [float(1 - self.measure({output: r}, None, held=False)[1].mean()) for r in (EIGHT, FOUR)]
@@ -146,21 +146,3 @@ def _point(
         four_bit_layers=tuple(sorted(titles[output] for output in fours)),
         table_bits=bits,
     )
-
-
-def _names(graph: onnx.ModelProto, source: TorchEncoder) -> dict[str, str]:
-    """The name in the model of each constant that is the transpose of one of its matrices."""
-    edit, found = Edit(graph), {}
-    state: dict[Any, str] = {}
-    for name, value in source.module.state_dict().items():
-        if value.ndim == 2:
-            state[_print(value.numpy().T)] = name
-    for linear in edit.linears():
-        known = state.get(_print(edit.array(linear.weight)))
-        if known is not None:
-            found[linear.weight] = known.removeprefix("body.transformer.").removesuffix(".weight")
-    return found
-
-
-def _print(array_KN: np.ndarray) -> tuple[Any, ...]:
-    return (array_KN.shape, array_KN[0, :8].tobytes(), array_KN[-1, -8:].tobytes())

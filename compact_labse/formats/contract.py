@@ -17,6 +17,7 @@ OUTPUTS = ("last_hidden_state", "sentence_embedding")  # float32 [batch, tokens,
 OPSET, IR_VERSION = 18, 8
 
 FOLDER, TFLITE_FOLDER, PARITY = "onnx", "tflite", "parity.json"
+RANGES = "ranges.json"  # in a model folder: what training in 8 bits found for static exports
 FILES = {
     "fp32": "model.onnx",
     "fp16": "model_fp16.onnx",

@@ -36,6 +36,8 @@ class StudentConfig:
             steps of its own, so that an export in so many bits loses nothing; None for all values. A transformer is
             trained as if its weights and table had 8 or 4 bits and its activations 8, and saved as it is; best as a
             last phase (`--student FOLDER --student.bits 4`).
+        fixed_ranges: With 8 bits, give the activations that go into each layer one range for all texts. They are saved
+            as `ranges.json`, and `export --int8-static` takes them instead of ranges of its own.
     """
 
     kind: Literal["static", "bert", "electra", "folder"] = "static"
@@ -50,6 +52,7 @@ class StudentConfig:
     start: str = "random"
     keep: float = 0.0
     bits: int | None = None
+    fixed_ranges: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("static", "bert", "electra", "folder"):
@@ -85,6 +88,8 @@ class StudentConfig:
         if self.bits not in (None, *known):
             options = ", ".join(map(str, known))
             raise UserError(f"student.bits of kind {self.kind} must be {options} or null, got {self.bits}")
+        if self.fixed_ranges and (self.kind == "static" or self.bits != 8):
+            raise UserError("student.fixed_ranges is for transformers with student.bits 8, as static exports have them")
         if self.bits and self.keep:
             raise UserError(
                 "student.bits keeps a table to few values: not together with student.keep, which averages two"

@@ -14,6 +14,7 @@ from torch import Tensor
 from compact_labse.bodies import StaticBody
 from compact_labse.conversion.modules import copy_dense, write_modules
 from compact_labse.errors import UserError
+from compact_labse.formats.contract import RANGES
 from compact_labse.heads import HEADS
 from compact_labse.sentence_model import SentenceModel, module_entries, read_modules
 from compact_labse.settings import read_json
@@ -22,7 +23,7 @@ from compact_labse.students.saving import no_bar, save_student
 from compact_labse.students.start import new_student
 
 POOLER, MODES = "pooler", {"mean": "mean", "cls": "cls", "pooler": "cls"}
-LEFT_OUT = ("onnx", "tflite", "saved_model", "openvino", "lineage.json", "README.md", "config.yaml", "*.bin")
+LEFT_OUT = ("onnx", "tflite", "saved_model", "openvino", "lineage.json", "README.md", "config.yaml", RANGES, "*.bin")
 WEIGHTS = "*.safetensors*"
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from compact_labse.formats.contract import RANGES
 from compact_labse.students.static import StaticStudent
 from compact_labse.students.transformer import TransformerStudent
 from compact_labse.students.whole import FolderStudent
@@ -28,6 +29,9 @@ def save_student(student: StaticStudent | TransformerStudent, tokenizer: Tokeniz
     makes the folder appear atomically (`folder.writing_folder`).
     """
     folder = Path(folder)
+    rounding = getattr(student, "rounding", None)
+    if rounding is not None and (ranges := rounding.ranges()):
+        _write_json(folder / RANGES, ranges)
     if isinstance(student, FolderStudent):
         with no_bar():
             student.save(folder)

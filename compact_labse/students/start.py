@@ -33,7 +33,7 @@ def new_student(config: StudentConfig, tokenizer: Tokenizer, teacher: Encoder | 
         return _static(config, tokenizer, teacher, size)
     student = FolderStudent(config, size) if config.kind == "folder" else _deep(config, tokenizer, teacher, size)
     if config.bits:
-        student.rounding = Rounding(student.transformer, config.bits)
+        student.rounding = Rounding(student.transformer, config.bits, fixed=config.fixed_ranges)
     return student
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="students need the extra 'train'")
+pytest.importorskip("onnxruntime", reason="exports need the extra 'onnx'")
+pytest.importorskip("onnx", reason="exports need the extra 'onnx'")
 
 import torch
 import torch.nn.functional as F
@@ -17,17 +22,25 @@ from compact_labse.compress import fake_quantize as fake
 from compact_labse.distillation import Distillation
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
-from compact_labse.formats.integers import blocks4, table_small, untable_small
+from compact_labse.formats.contract import RANGES
+from compact_labse.formats.integers import blocks4, columns8, table_small, untable_small
+from compact_labse.formats.onnx import write
+from compact_labse.formats.onnx.graph import graph_of
+from compact_labse.formats.onnx.learned_ranges import learned_plans
+from compact_labse.formats.onnx.quantize import quantize
+from compact_labse.formats.onnx.static_plan import kept, plan_of
+from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.students import StudentConfig
+from compact_labse.torch_encoder import TorchEncoder
 
 
 class Alone(nn.Module):
     """A linear layer behind a table, rounded."""
 
-    def __init__(self, layer: nn.Linear, bits: int) -> None:
+    def __init__(self, layer: nn.Linear, bits: int, **options: bool) -> None:
         super().__init__()
         self.layer, self.table = layer, nn.Embedding(4, layer.in_features)
-        self.rounding = fake.Rounding(self, bits)
+        self.rounding = fake.Rounding(self, bits, **options)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.table
@@ -46,6 +59,27 @@ def test_weights_are_rounded_as_exports_round_them():
     assert step.shape == (6, 3, 1)
     error, theirs = (float(np.square(x - weight_NK.numpy()).mean()) for x in (rounded.numpy(), exported))
     assert 0 < error < 1.03 * theirs  # of 13 steps per block, an export tries 25
+
+
+@pytest.mark.parametrize("inputs", [40, 41])
+def test_8_bits_are_those_of_exports(inputs):
+    torch.manual_seed(0)
+    weight_NK = torch.randn(6, inputs)
+    codes, scale_N = columns8(weight_NK.T.numpy())
+    rounded, _ = fake.rounded_weight(weight_NK, 8)
+    np.testing.assert_allclose(rounded.numpy().T, codes * scale_N, atol=1e-6)
+    assert 0 < float((rounded - weight_NK).abs().max()) < 0.1
+
+
+def test_a_range_is_that_of_static_exports():
+    torch.manual_seed(0)
+    x = torch.randn(70, 40) ** 3
+    low, high = fake.range_of(x)
+    assert x.min() < low < 0 < high < x.max(), "the tails are left out"
+    found = fake.rounded_in_range(x, low, high).numpy()
+    np.testing.assert_allclose(found, kept(x.numpy(), plan_of(float(low), float(high))), atol=1e-4)
+    assert 0 < np.abs(found - x.numpy().clip(float(low), float(high))).max() < float(high - low) / 255
+    assert fake.range_of(x.abs())[0] == 0, "zero is in every range"
 
 
 def test_table_rows_are_rounded_as_exports_round_them():
@@ -85,6 +119,23 @@ def test_steps_are_searched_anew_by_passes_that_train_and_by_no_others(monkeypat
         searched.append(not torch.equal(step, before))
     assert searched == [True, False, False, True, False]
     assert int(module.rounding.calls) == 5
+
+
+def test_ranges_follow_the_passes_that_train(monkeypatch):
+    monkeypatch.setattr(fake, "REFRESH", 2)
+    torch.manual_seed(0)
+    module, x = Alone(nn.Linear(40, 5), 8), torch.randn(64, 40)
+    assert module.rounding.ranges() == {}
+    module = Alone(nn.Linear(40, 5), 8, fixed=True)
+    with torch.no_grad():
+        module(x)
+    assert module.rounding.ranges() == {}, "nothing was seen in training"
+    seen = []
+    for factor in (1.0, 2.0, 2.0, 2.0):
+        module(factor * x)
+        seen.append(module.rounding.ranges()["layer"][1])
+    high = float(fake.range_of(x)[1])
+    np.testing.assert_allclose(seen, [high, high, 1.3 * high, 1.3 * high], rtol=1e-5)
 
 
 def test_bits_that_are_not_there():
@@ -131,6 +182,48 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(tiny, tmp_path, monkeypatc
     assert main(words(tiny, tmp_path, "stopped", **settings)) == 0
     one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "stopped"))
     assert (one == other) == kept
+
+
+def test_a_static_export_takes_the_ranges_of_training(tiny, tmp_path):
+    """The file computes what training computed: rounded weights and rows, activations in the same ranges."""
+    pytest.importorskip("onnxscript", reason="exports need the extra 'onnx'")
+    (tmp_path / "texts.txt").write_text("\n".join(sample.sentences("en")), encoding="utf-8")
+    settings = {"student__bits": 8, "student__fixed_ranges": "true", "loop__steps": 6}
+    assert main(words(tiny, tmp_path, "new", **settings)) == 0
+    ranges = json.loads((tmp_path / "new" / RANGES).read_text())
+    source = TorchEncoder.open(tmp_path / "new", device="cpu")
+    transformer = source.module.body.transformer
+    graph = graph_of(source)
+    plans = learned_plans(graph, source)
+    assert [len(ranges), len(plans)] == [12, 8], "query, key and value have the same activations"
+    model = quantize(graph, recipe="static", table_bits=8, plans=plans)
+    (tmp_path / "onnx").mkdir()
+    path = tmp_path / "onnx" / "model_int8_static.onnx"
+    job = write.Job(source=source, graph=graph, calibration={}, test={"en": sample.sentences("en")})
+    write._save(job, model, write._facts(job, "int8-static", "static"), path)
+    shutil.copy(tmp_path / "new" / "tokenizer.json", tmp_path)
+    exported = OnnxEncoder.open(path).encode(sample.sentences("de"))
+    plain = source.encode(sample.sentences("de"))
+    rounding = fake.Rounding(transformer, 8, fixed=True)
+    for number, name in enumerate(rounding.names):
+        rounding.get_buffer(f"range{number}").copy_(torch.tensor(ranges[name]))
+    trained = source.encode(sample.sentences("de"))
+    assert np.einsum("nd,nd->n", exported, trained).min() > 0.9999
+    assert np.abs(exported - trained).mean() < 0.2 * np.abs(exported - plain).mean()
+    (tmp_path / "new" / RANGES).write_text('{"encoder": 3}')
+    with pytest.raises(UserError, match="ranges.json is damaged: expected a pair of numbers for each layer"):
+        learned_plans(graph, source)
+
+
+def test_ranges_are_for_8_bits_and_do_not_outlive_training_without(tiny, tmp_path):
+    with pytest.raises(UserError, match="student.fixed_ranges is for transformers with student.bits 8"):
+        StudentConfig(kind="bert", bits=4, fixed_ranges=True)
+    (tmp_path / "texts.txt").write_text("\n".join(sample.sentences("en")), encoding="utf-8")
+    folder = tmp_path / "minilm"
+    shutil.copytree(tiny("minilm"), folder)
+    (folder / RANGES).write_text("{}")
+    assert main(words(lambda name: folder, tmp_path, "new", loop__steps=2)) == 0
+    assert not (tmp_path / "new" / RANGES).exists()
 
 
 @pytest.mark.slow

@@ -25,6 +25,13 @@ class StaticPlan:
     zero: int
 
 
+def plan_of(low: float, high: float) -> StaticPlan:
+    """The plan of a range, which is made to hold zero."""
+    low, high = min(0.0, low), max(0.0, high)
+    scale = max(high - low, 1e-12) / 255
+    return StaticPlan(scale=scale, zero=int(np.clip(round(-low / scale), 0, 255)))
+
+
 def plan_static(x_RK: np.ndarray, weights_KN: Sequence[np.ndarray]) -> StaticPlan:
     """The plan with the smallest squared error over all matrices that multiply these activations."""
     exact = [x_RK @ weight for weight in weights_KN]
@@ -38,9 +45,7 @@ def kept(x_RK: np.ndarray, plan: StaticPlan) -> np.ndarray:
 
 def _ranges(x_RK: np.ndarray) -> Iterator[StaticPlan]:
     for share in SHARES:
-        low, high = min(0.0, float(np.percentile(x_RK, 100 - share))), max(0.0, float(np.percentile(x_RK, share)))
-        scale = max(high - low, 1e-12) / 255
-        yield StaticPlan(scale=scale, zero=int(np.clip(round(-low / scale), 0, 255)))
+        yield plan_of(float(np.percentile(x_RK, 100 - share)), float(np.percentile(x_RK, share)))
 
 
 def _loss(x_RK: np.ndarray, weights_KN: Sequence[np.ndarray], exact: list[np.ndarray], plan: StaticPlan) -> float:

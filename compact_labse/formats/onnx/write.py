@@ -24,6 +24,7 @@ from compact_labse.formats.gates.parity import Limits, Parity, judge
 from compact_labse.formats.onnx import graph as onnx_graph
 from compact_labse.formats.onnx import quantize as onnx_quantize
 from compact_labse.formats.onnx.half import halve
+from compact_labse.formats.onnx.learned_ranges import learned_plans
 from compact_labse.formats.onnx.quantize import INVARIANT, PLANNERS, Calibration, Feed
 from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.progress import say
@@ -98,6 +99,7 @@ def _quantized(job: Job, path: Path, kind: str, limits: Limits, recipe: str | No
     strict = replace(limits, **{**room, "invariance": limits.invariance})
     for name in wanted:
         plans = job.activations.plans(name) if name in PLANNERS else {}
+        plans = plans | learned_plans(job.graph, job.source) if name == "static" else plans
         model = onnx_quantize.quantize(job.graph, recipe=name, table_bits=bits, plans=plans)
         if len(wanted) == 1:
             return name, model
