@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "distill": ("compact_labse.commands.distill", "train a small student from a teacher and text"),
     "trim": ("compact_labse.commands.trim", "keep only the vocabulary that some languages need"),
     "prune": ("compact_labse.commands.prune", "drop layers, heads and feed-forward columns; narrow a model"),
+    "compress": ("compact_labse.commands.compress", "the best model within a budget of size, latency and quality"),
     "eval": ("compact_labse.commands.eval", "measure retrieval, similarity and agreement with a teacher"),
     "export": ("compact_labse.commands.export", "write a model for another runtime, through the parity gates"),
     "convert": ("compact_labse.commands.convert", "read checkpoints of TensorFlow, and write them"),

@@ -38,6 +38,7 @@ EXTRA_OF = {
     "faiss": "search",
     "usearch": "search",
     "mteb": "mteb",
+    "optuna": "compress",
     "psutil": "bench",
     "scipy": "dev",
     "fastapi": "serve",

@@ -41,6 +41,7 @@ class OnnxExport:
     `external_data` writes weights to a second file, which runtimes map into memory, not read. `aliases` adds hard links
     under the names that transformers.js looks for, `ort` the files in ORT format for phones, `string_in` graphs that
     take one string, where their tokenizer gives the same ids in all these languages of the embedded sample.
+    `languages` are those of the sample that calibration and gates look at: all, or those that a trimmed model serves.
     `loosen` lowers gates by name and needs a `reason`; both are recorded in `parity.json`.
     """
 
@@ -54,6 +55,7 @@ class OnnxExport:
     aliases: bool = False
     ort: bool = False
     string_in: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     loosen: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     overwrite: bool = False
@@ -79,7 +81,7 @@ def run(cfg: OnnxExport) -> Path:
         raise UserError(f"{cfg.model} is an export itself: name the model that it was made from")
     with export_folder(source, cfg.out, FOLDER, overwrite=cfg.overwrite) as folder:
         say(f"export {cfg.model}: float32 graph")
-        texts = {"calibration": sample.parallel("calibration"), "test": sample.parallel("test")}
+        texts = {part: _sample(cfg.languages, part) for part in ("calibration", "test")}
         with TemporaryDirectory(dir=folder) as spill:
             job = Job(source=source, graph=graph_of(source, Path(spill)), external=cfg.external_data, **texts)
             written = [name for kind in cfg.formats for name in _write(cfg, job, folder, kind)]
@@ -91,6 +93,10 @@ def run(cfg: OnnxExport) -> Path:
     final = (cfg.out or _folder_of(source)) / FOLDER
     say(f"written: {', '.join(str(final / name) for name in written)}")
     return final
+
+
+def _sample(languages: Sequence[str], part: str) -> dict[str, list[str]]:
+    return {code: sample.sentences(code, part) for code in languages or sample.LANGUAGES}
 
 
 def _write(cfg: OnnxExport, job: Job, folder: Path, kind: str) -> list[str]:
