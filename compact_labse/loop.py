@@ -18,7 +18,7 @@ from compact_labse import ranks
 from compact_labse.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from compact_labse.errors import UserError
 from compact_labse.loop_config import FREE, LoopConfig
-from compact_labse.loop_context import ahead, check_sane, signals
+from compact_labse.loop_context import ahead, check_sane, operations_per_token, peak_operations, signals
 from compact_labse.optimizer import Optimizer
 from compact_labse.progress import say
 from compact_labse.runlog import RunLog, no_log
@@ -112,7 +112,8 @@ class _Run:
         sums = self.progress.extra.pop("sums", {})
         self._sums = {name: torch.tensor(value, device=self.device) for name, value in sums.items()}
         self._sizes: dict[str, int] = {}
-        self._loss: float | None = None
+        self._last: dict[str, float] = {}
+        self._work, self._peak = operations_per_token(task.module, task.tables), 0.0
         self._saved = self._started = self._logged = time.monotonic()
         self._before, self._first = self.progress.seconds, self.progress.step
 
@@ -125,11 +126,9 @@ class _Run:
         if self._first:
             _say(f"training: going on from step {self._first} of {self.steps}")
         first = ranks.is_first()
-        log = (
-            RunLog(self.folder, self._first, self.steps, every_s=config.say_every_s, tensorboard=config.tensorboard)
-            if first
-            else no_log()
-        )
+        log = RunLog(self.folder, self._first, self.steps, config) if first else no_log()
+        if first and self._work:
+            self._peak = ranks.world() * peak_operations(self.device, config.bf16)
         with log, signals() as stop, ahead(self.task.batch, self._first * config.accumulation) as batches:
             while not progress.finished:
                 self._step(batches, log)
@@ -156,7 +155,7 @@ class _Run:
         self.progress.seconds = self._before + time.monotonic() - self._started
         if step % self.config.log_every == 0 or step == self.steps:
             self._log(log, share, norm)
-        log.advance(step, self._loss, self._pace(), self.progress.best_score)
+        log.advance(step, self._last, self._pace(), self.progress.best_score)
 
     def _backward(self, batch: Any, share: float) -> dict[str, Tensor]:
         if hasattr(self.task, "backward"):
@@ -170,12 +169,15 @@ class _Run:
         # Counted from the last multiple, so that a resumed run logs what an uninterrupted one does.
         count = self.progress.step % self.config.log_every or self.config.log_every
         means = {name: float(value) / count for name, value in self._sums.items()}
-        self._sums, self._loss = {}, means["loss"]
+        self._sums = {}
         rates = {"lr": share * self.config.optimizer.lr, "gradient_norm": norm, "seconds": self.progress.seconds}
         now = time.monotonic()
         rates |= {f"{name}_per_s": size / max(now - self._logged, 1e-9) for name, size in self._sizes.items()}
+        if self._peak and "tokens_per_s" in rates:
+            rates["utilisation"] = self._work * rates["tokens_per_s"] / self._peak
         self._sizes, self._logged = {}, now
-        log.write(self.progress.step, means | rates)
+        self._last = means | rates
+        log.write(self.progress.step, self._last)
 
     def _after_step(self, log: RunLog, stop: threading.Event) -> None:
         progress, config = self.progress, self.config

@@ -9,7 +9,10 @@ from compact_labse.errors import UserError
 from compact_labse.schedule import OptimizerConfig
 
 # Settings that change when a run stops or what it prints, not what it computes: a resumed run may change them.
-FREE = ("max_minutes", "checkpoint_minutes", "checkpoint_every", "log_every", "say_every_s", "tensorboard", "explosion")
+FREE = (
+    "max_minutes", "checkpoint_minutes", "checkpoint_every", "log_every", "say_every_s", "tensorboard", "wandb",
+    "explosion",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class LoopConfig:
         log_every: Steps between lines of the JSONL and TensorBoard logs.
         say_every_s: Seconds between lines on stderr where it is no terminal.
         tensorboard: Write TensorBoard events.
+        wandb: Project of Weights & Biases to log to as well (the extra `wandb`); empty: none.
         explosion: Stop when the loss is so many times the largest of the first 20 steps. 0: only when it is not finite.
     """
 
@@ -46,6 +50,7 @@ class LoopConfig:
     log_every: int = 20
     say_every_s: float = 10.0
     tensorboard: bool = True
+    wandb: str = ""
     explosion: float = 10.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from compact_labse import ranks
 from compact_labse.errors import UserError
 from compact_labse.folder import writing_folder
 from compact_labse.progress import say
 
+PRODUCTS = 5  # the first warms up, the fastest counts
 FIRST_STEPS = 20  # their losses are what later ones may not exceed by far
 
 
@@ -59,6 +62,28 @@ def ahead(make: Callable[[int], Any], first: int) -> Iterator[Iterator[Any]]:
                 yield ready
 
         yield batches()
+
+
+def operations_per_token(module: nn.Module, tables: Sequence[str]) -> int:
+    """What a token costs, forward and backward, in the weights that it is multiplied with: all but tables.
+
+    Six each (Kaplan et al. 2020, "Scaling Laws for Neural Language Models", section 2.1).
+    """
+    return 6 * sum(p.numel() for name, p in module.named_parameters() if name not in tables and p.ndim > 1)
+
+
+def peak_operations(device: torch.device, bf16: bool) -> float:
+    """Operations per second of a large matrix product on this device, a multiplication and an addition being two."""
+    size, kind = 512 if device.type == "cpu" else 8192, torch.bfloat16 if bf16 else torch.float32
+    one = torch.ones(size, size, device=device, dtype=kind)
+    best = float("inf")
+    for _ in range(PRODUCTS):
+        started = time.monotonic()
+        one @ one
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.monotonic() - started)
+    return 2 * size**3 / max(best, 1e-9)
 
 
 def check_sane(

@@ -1,4 +1,7 @@
-"""What a training run says of itself: JSONL and TensorBoard on disk, a bar or a line now and then on stderr."""
+"""What a training run says of itself: JSONL and TensorBoard on disk, a bar or a line now and then on stderr.
+
+Weights & Biases gets the same values where a project is named.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from compact_labse.errors import require
+from compact_labse.loop_config import LoopConfig
 from compact_labse.progress import say
 
-LOG = "log.jsonl"
+LOG, WANDB_ID = "log.jsonl", "wandb-run"
+SHOWN = ("pairs", "rows", "tokens")
 
 
 def no_log() -> Any:
@@ -24,11 +30,12 @@ def no_log() -> Any:
 class RunLog:
     """The log of one run; opened again after an interruption, it forgets what came after the checkpoint."""
 
-    def __init__(self, folder: Path, first_step: int, steps: int, *, every_s: float, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, first_step: int, steps: int, config: LoopConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.steps, self._every_s = steps, every_s
+        self.steps, self._every_s = steps, config.say_every_s
         self._file = _cut(folder / LOG, first_step)
-        self._board = _board(folder / "tensorboard", first_step) if tensorboard else None
+        self._board = _board(folder / "tensorboard", first_step) if config.tensorboard else None
+        self._wandb = _wandb_run(config.wandb, folder, first_step) if config.wandb else None
         self._bar = _bar(steps, first_step) if sys.stderr.isatty() else None
         self._said = time.monotonic()
 
@@ -43,6 +50,8 @@ class RunLog:
             self._file.close()
             if self._board is not None:
                 self._board.close()
+            if self._wandb is not None:
+                self._wandb.finish(exit_code=int(error is not None))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log values of a step (1-based) under their names."""
@@ -51,11 +60,18 @@ class RunLog:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(dict(values), step=step)
 
-    def advance(self, step: int, loss: float | None, seconds_per_step: float, best: float | None) -> None:
-        """Show progress: the bar moves at each step; without a terminal a line is printed every `every_s` seconds."""
-        text = "" if loss is None else f"loss {loss:.4f}"
+    def advance(self, step: int, last: Mapping[str, float], seconds_per_step: float, best: float | None) -> None:
+        """Show progress: the bar moves at each step; without a terminal a line is printed every `every_s` seconds.
+
+        `last` is what was logged last.
+        """
+        text = f"loss {last['loss']:.4f}" if "loss" in last else ""
         text += "" if best is None else f"  best {best:.4f}"
+        text += "".join(f"  {last[f'{name}_per_s']:,.0f} {name}/s" for name in SHOWN if f"{name}_per_s" in last)
+        text += f"  {last['utilisation']:.0%} of peak" if "utilisation" in last else ""
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step, description=f"training  {text}")
         elif time.monotonic() - self._said >= self._every_s:
@@ -111,6 +127,16 @@ def _board(folder: Path, first_step: int) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=first_step or None)
+
+
+def _wandb_run(project: str, folder: Path, first_step: int) -> Any:
+    """The run of this folder, gone on with when training is."""
+    wandb, place = require("wandb", "wandb"), folder / WANDB_ID
+    known = place.read_text().strip() if first_step and place.is_file() else None
+    name = folder.parent.name.removesuffix(".work")
+    run = wandb.init(project=project, name=name, dir=str(folder), id=known, resume="allow")
+    place.write_text(f"{run.id}\n")
+    return run
 
 
 def _bar(steps: int, first_step: int) -> Any:

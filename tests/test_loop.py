@@ -31,7 +31,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def log_of(folder: Path) -> list[dict]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    timed = ("seconds", "texts_per_s")
+    timed = ("seconds", "texts_per_s", "tokens_per_s", "utilisation")
     return [{k: v for k, v in line.items() if k not in timed} for line in lines]
 
 
@@ -221,3 +221,62 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_checkpoint(tmp_path, mon
         assert (last(small / "run") / "progress.json").read_bytes() == before
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+class CountedTask(BagTask):
+    """Says how many tokens a batch has."""
+
+    def sizes(self, batch):
+        return {"texts": len(batch[1]), "tokens": batch[0].numel()}
+
+
+def test_the_log_says_which_share_of_the_peak_is_used(tmp_path, monkeypatch, capsys):
+    from compact_labse import loop
+
+    monkeypatch.setattr(loop, "peak_operations", lambda device, bf16: 1e6)
+    train(CountedTask(), config(steps=4, log_every=2, say_every_s=0.0), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    found = [(line["utilisation"], line["tokens_per_s"]) for line in lines if "utilisation" in line]
+    assert len(found) == 2
+    for share, rate in found:  # the layer has 6 x 2 weights; the table's cost nothing
+        assert share == pytest.approx(6 * 12 * rate / 1e6, rel=1e-3, abs=1e-6)
+    assert "tokens/s" in capsys.readouterr().err
+
+
+def test_the_peak_is_that_of_a_product(monkeypatch):
+    from compact_labse import loop_context
+
+    clock = iter([0.0, 1.0, 1.0, 1.5, 2.0, 2.25, 3.0, 4.0, 4.0, 5.0])
+    monkeypatch.setattr(loop_context.time, "monotonic", lambda: next(clock))
+    assert loop_context.peak_operations(torch.device("cpu"), True) == pytest.approx(2 * 512**3 / 0.25)
+
+
+class BrokenTask(BagTask):
+    """Fails at its third batch."""
+
+    def batch(self, number):
+        if number == 2:
+            raise RuntimeError("no third batch")
+        return super().batch(number)
+
+
+def test_wandb_gets_the_same_values_and_goes_on_with_its_run(tmp_path, monkeypatch):
+    """The real library, offline; its own file is read back."""
+    pytest.importorskip("wandb", reason="needs the extra 'wandb'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logged = config(steps=4, log_every=1, checkpoint_every=1, wandb="ours")
+    with pytest.raises(RuntimeError, match="no third"):
+        train(BrokenTask(), logged, tmp_path)
+    train(BagTask(), logged, tmp_path)
+    number = (tmp_path / "wandb-run").read_text().strip()
+    runs = sorted((tmp_path / "wandb").glob("offline-run-*"))
+    assert [run.name.split("-")[-1] for run in runs] == [number, number]
+    data = b"".join(file.read_bytes() for run in runs for file in run.glob("*.wandb"))
+    assert b"gradient_norm" in data and b"heldout/score" in data
+
+
+def test_without_the_library_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match=r"compact-labse\[wandb\]"):
+        train(BagTask(), config(steps=2, wandb="ours"), tmp_path)
