@@ -37,6 +37,7 @@ ROWS = (
     ("20 % fewer weights: pieces; int8", "trimmed", "int8"),
 )
 FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+RECIPES = {"fp32": None, "int8": "rows", "int4": "blocks4-32"}
 
 
 def make(work: Path, texts: Sequence[str], minutes: float) -> None:
@@ -75,9 +76,15 @@ def set_to_zero(source: Path, out: Path, share: float) -> None:
 
 
 def heal(
-    pruned: Path, texts: Sequence[str], out: Path, minutes: float, lr: float = 2e-4, table_lr: float = 1e-4
+    pruned: Path,
+    texts: Sequence[str],
+    out: Path,
+    minutes: float,
+    lr: float = 2e-4,
+    table_lr: float = 1e-4,
+    bits: int | None = None,
 ) -> None:
-    """Distil the original's vectors of the texts into the pruned model for that long."""
+    """Distil the original's vectors of the texts into the pruned model for that long, as if it had `bits`."""
     from compact_labse.corpus.cleaning import Cleaning
     from compact_labse.gather import CorpusConfig
     from compact_labse.loop_config import LoopConfig
@@ -94,7 +101,7 @@ def heal(
             texts=list(texts),
             teacher=MODEL,
             batch=32,
-            student=StudentConfig(kind="folder", start=str(pruned), max_tokens=64),
+            student=StudentConfig(kind="folder", start=str(pruned), max_tokens=64, bits=bits),
             corpus=CorpusConfig(cleaning=Cleaning(min_chars=8), heldout=0),
             objectives=ObjectivesConfig(ranking=0.0, targets="live", teacher_bf16=False),
             loop=LoopConfig(
@@ -105,35 +112,38 @@ def heal(
     )  # fmt: skip
 
 
-def export(folder: Path, out: Path) -> None:
-    """Float32 and int8 ONNX files of a model with its tokenizer; parity is measured on English, and written down."""
+def export(folder: Path, out: Path, kinds: Sequence[str] = tuple(FILES)) -> None:
+    """ONNX files of a model with its tokenizer; parity is measured on English, and said."""
     import shutil
 
     from compact_labse import sample
+    from compact_labse.formats import contract
     from compact_labse.formats.gates.parity import LIMITS
     from compact_labse.formats.onnx.graph import graph_of
     from compact_labse.formats.onnx.write import Job, write
     from compact_labse.torch_encoder import TorchEncoder
 
-    if all((out / "onnx" / name).is_file() for name in FILES.values()):
+    kinds = [kind for kind in kinds if not (out / "onnx" / contract.FILES[kind]).is_file()]
+    if not kinds:
         return
     (out / "onnx").mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "tokenizer.json", out)
     source = TorchEncoder.open(folder, device="cpu", threads=1)
     calibration, test = ({"en": sample.sentences("en", part)} for part in ("calibration", "test"))
     job = Job(source=source, graph=graph_of(source), calibration=calibration, test=test)
-    for kind in FILES:
-        write(job, out / "onnx", kind, LIMITS[kind], "rows" if kind == "int8" else None)
+    for kind in kinds:
+        write(job, out / "onnx", kind, LIMITS[kind], RECIPES[kind])
 
 
 def measure(work: Path, sts: Path, rounds: int, wanted: Sequence[tuple[str, str, str]] = ROWS) -> list[dict[str, Any]]:
     """Every row's figures; speed and memory in processes of their own, in rounds that visit all rows in turn."""
+    from compact_labse.formats import contract
     from compact_labse.measure.datasets import sts as read_sts
     from compact_labse.measure.latency import Cell
     from compact_labse.measure.processes import run_cell, texts_file
 
     pairs = read_sts(sts)["en"]
-    paths = {title: work / "exported" / name / "onnx" / FILES[kind] for title, name, kind in wanted}
+    paths = {title: work / "exported" / name / "onnx" / contract.FILES[kind] for title, name, kind in wanted}
     cell = Cell(mode="fixed", batch=1, tokens=20, seconds=CELL_S)
     spoken = {title: list[dict[str, Any]]() for title in paths}
     with texts_file(pairs[0]) as texts:

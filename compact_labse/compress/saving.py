@@ -12,6 +12,7 @@ from transformers import AutoModel
 from compact_labse.bodies import StaticBody
 from compact_labse.compress.model_files import copy_rest
 from compact_labse.errors import GateError
+from compact_labse.formats.contract import RANGES
 from compact_labse.heads import Dense
 from compact_labse.sentence_model import SentenceModel
 from compact_labse.settings import read_json
@@ -24,6 +25,7 @@ def save_pruned(folder: Path, new: Path, path: PurePosixPath, module: SentenceMo
     """Everything of `folder` with the body and heads of `module`."""
     body: Any = module.body
     copy_rest(folder, new, path, written=() if isinstance(body, StaticBody) else ("config.json",))
+    (new / RANGES).unlink(missing_ok=True)  # layers have other numbers and other inputs now
     (new / path).mkdir(parents=True, exist_ok=True)
     if isinstance(body, StaticBody):
         table = {"embedding.weight": body.embedding.weight.detach().contiguous()}

@@ -39,3 +39,9 @@ def test_losses_are_against_float32_and_times_against_the_same_kind(half):
     figures = ((80.0, 6.0), (79.0, 3.0), (60.0, 2.0), (50.0, 1.0), (79.2, 3.0), (78.0, 1.0))
     rows = [{"row": name, "spearman": s, "p50_ms": ms} for name, (s, ms) in zip(names, figures, strict=True)]
     assert half.summary(rows, 2) == {"loss_percent": [1.0, 2.5], "speedup": [2.0, 3.0]}
+
+
+def test_shares_are_of_float32():
+    few = load_pipeline("bench", "few_bits")
+    rows = [{"row": "fp32", "bytes": 200, "spearman": 80.0}, {"row": "int4", "bytes": 30, "spearman": 79.0}]
+    assert few.shares(rows)[1] == {"row": "int4", "bytes": 15.0, "spearman": 98.75}
