@@ -1,9 +1,11 @@
-"""What TensorFlow's model-optimization kit does for the size of a TFLite download: pruned and clustered linear layers.
+"""What TensorFlow's model-optimization kit does for the size of a download: pruned and clustered linear layers.
 
-    python bench/tfmot_sizes.py minilm --out bench/results/tflite/tfmot.jsonl
+    python bench/tfmot_sizes.py minilm --out bench/results/tflite/tfmot_weights.jsonl
+    python bench/tfmot_sizes.py minilm --files --out bench/results/tflite/tfmot.jsonl
 
-Neither pruning nor clustering makes a file smaller; both make it compress better. Each variant is written in float32
-and int8, zipped, and compared with its source on the embedded sentences. Weights are not trained afterwards.
+Neither pruning nor clustering makes a file smaller; both make it compress better. Beside them stand the same layers in
+8 and 4 bits: what counts is the vectors at equal bytes, zipped. The layers alone are measured, computed in float32;
+with `--files` whole TFLite files in float32 and int8. Weights are not trained afterwards.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,25 +26,30 @@ import numpy as np
 from compact_labse import load, sample
 from compact_labse.errors import require
 from compact_labse.formats.gates.agreement import cosines
+from compact_labse.formats.integers import blocks4, columns8
 from compact_labse.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """How linear layers are changed: a share of weights set to zero, or weights drawn to a few values per layer."""
+    """How linear layers are changed: a share of weights set to zero, a few values per layer, or few bits (ours)."""
 
     name: str
     sparsity: float = 0.0
     clusters: int = 0
+    bits: int = 0
 
 
 VARIANTS = (
     Variant(name="as trained"),
     Variant(name="pruned 20 %", sparsity=0.2),
     Variant(name="pruned 50 %", sparsity=0.5),
+    Variant(name="clustered 256", clusters=256),
     Variant(name="clustered 64", clusters=64),
     Variant(name="clustered 16", clusters=16),
 )
+OURS = (Variant(name="8 bits, a scale a column", bits=8), Variant(name="4 bits, a scale every 32", bits=4))
+BLOCK = 32
 
 
 def changed(kernels: list[np.ndarray], variant: Variant) -> list[np.ndarray]:
@@ -72,10 +80,36 @@ def _pruned(model: Any, variant: Variant) -> Any:
 
 def _clustered(model: Any, variant: Variant) -> Any:
     kit = require("tensorflow_model_optimization", "tensorflow").clustering.keras
-    start = kit.CentroidInitialization.DENSITY_BASED
+    start = kit.CentroidInitialization.KMEANS_PLUS_PLUS  # the density-based one finds 3 to 15 values here
     return kit.strip_clustering(
         kit.cluster_weights(model, number_of_clusters=variant.clusters, cluster_centroids_init=start)
     )
+
+
+def stored(kernels: list[np.ndarray], variant: Variant) -> tuple[list[np.ndarray], bytes]:
+    """The kernels that a reader gets, and the bytes that a file holds of them."""
+    if not variant.bits:
+        found = changed(kernels, variant)
+        return found, b"".join(kernel.tobytes() for kernel in found)
+    pairs = [columns8(kernel) if variant.bits == 8 else blocks4(kernel, BLOCK) for kernel in kernels]
+    content = b"".join(part.tobytes() for pair in pairs for part in pair)
+    if variant.bits == 8:
+        return [codes_KN * scale_N for codes_KN, scale_N in pairs], content
+    return [unblock4(*pair, len(kernel)) for pair, kernel in zip(pairs, kernels, strict=True)], content
+
+
+def unblock4(packed: np.ndarray, scale: np.ndarray, inputs: int) -> np.ndarray:
+    """The kernel `[in, out]` that the codes and scales of `blocks4` stand for."""
+    codes = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1).astype(np.float32) - 8
+    return (codes * scale.reshape(*packed.shape[:2], 1)).reshape(len(packed), -1)[:, :inputs].T
+
+
+def zipped(content: bytes) -> int:
+    """Bytes after zip at its strongest."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+        file.writestr("model.tflite", content)
+    return len(archive.getvalue())
 
 
 def measure(encoder: Any, variant: Variant, kind: str, texts: list[str], source_ND: np.ndarray) -> dict[str, Any]:
@@ -85,9 +119,6 @@ def measure(encoder: Any, variant: Variant, kind: str, texts: list[str], source_
 
     job = tflite_write.Job(source=encoder, converter="tensorflow", test={})
     content = tflite_write._content(job, kind, tflite_write.facts_of(job, kind))
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
-        file.writestr("model.tflite", content)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(content)
@@ -97,39 +128,65 @@ def measure(encoder: Any, variant: Variant, kind: str, texts: list[str], source_
         "variant": variant.name,
         "format": kind,
         "bytes": len(content),
-        "zipped": len(archive.getvalue()),
+        "zipped": zipped(content),
         "mean_cosine": round(float(found.mean()), 5),
         "worst_cosine": round(float(found.min()), 5),
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure every variant in float32 and int8, append the records, print a table."""
+def rows(
+    encoder: Any, variant: Variant, trained: list[np.ndarray], texts: list[str], source_ND: np.ndarray, files: bool
+) -> Iterator[dict[str, Any]]:
+    """Put a variant into the encoder and measure it: its layers, or whole files."""
     import torch
 
+    kernels, content = stored(trained, variant)
+    for linear, kernel in zip(_linears(encoder), kernels, strict=True):
+        linear.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.T))
+    if files:
+        for kind in ("fp32", "int8"):
+            yield measure(encoder, variant, kind, texts, source_ND)
+        return
+    found = cosines(source_ND, encoder.encode(texts))
+    yield {
+        "variant": variant.name,
+        "format": "linear layers",
+        "bytes": len(content),
+        "zipped": zipped(content),
+        "mean_cosine": round(float(found.mean()), 5),
+        "worst_cosine": round(float(found.min()), 5),
+    }
+
+
+def _linears(encoder: Any) -> list[Any]:
+    import torch
+
+    return [module for module in encoder.module.body.modules() if isinstance(module, torch.nn.Linear)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure every variant, append the records, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sentences", type=int, default=10, help="of each language")
+    parser.add_argument("--files", action="store_true", help="whole TFLite files, not the layers alone")
     args = parser.parse_args(argv)
     texts = [text for group in sample.parallel("test").values() for text in group[: args.sentences]]
     encoder: Any = load(args.model, device="cpu")
-    linears = [module for module in encoder.module.body.modules() if isinstance(module, torch.nn.Linear)]
-    trained = [linear.weight.detach().numpy().T.copy() for linear in linears]
+    trained = [linear.weight.detach().numpy().T.copy() for linear in _linears(encoder)]
     source_ND = encoder.encode(texts)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     print("| linear layers | format | MB | MB zipped | mean cosine | worst |\n|---|---|---|---|---|---|")
-    for variant in VARIANTS:
+    for variant in VARIANTS if args.files else (*VARIANTS, *OURS):
         say(f"{args.model}: {variant.name}")
-        for linear, kernel in zip(linears, changed(trained, variant), strict=True):
-            linear.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.T))
-        for kind in ("fp32", "int8"):
-            record = {"model": args.model, **measure(encoder, variant, kind, texts, source_ND)}
+        for found in rows(encoder, variant, trained, texts, source_ND, args.files):
+            record = {"model": args.model, **found}
             with args.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
-            size, zipped = (record[name] / 1e6 for name in ("bytes", "zipped"))
-            figures = f"{size:.1f} | {zipped:.1f} | {record['mean_cosine']:.4f} | {record['worst_cosine']:.4f}"
-            print(f"| {variant.name} | {kind} | {figures} |", flush=True)
+            size, packed = (record[name] / 1e6 for name in ("bytes", "zipped"))
+            figures = f"{size:.1f} | {packed:.1f} | {record['mean_cosine']:.4f} | {record['worst_cosine']:.4f}"
+            print(f"| {variant.name} | {record['format']} | {figures} |", flush=True)
     return 0
 
 
