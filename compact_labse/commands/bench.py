@@ -46,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder, exported file or name; LABEL=MODEL names it; the first is the reference (default: `default`)",
     )  # fmt: skip
     parser.add_argument("--suite", choices=SUITES, help="what to measure (default: quality and a short look at speed)")
-    parser.add_argument("--full", action="store_true", help="the suite's whole grid of shapes and threads: hours")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--full", action="store_true", help="the suite's whole grid of shapes and threads: hours")
+    length.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not evidence")
     parser.add_argument(
-        "--data", type=Path, help="folder with tatoeba/, pud/, sts/ or en-xx.tsv (default: embedded text)"
-    )
+        "--data", type=Path,
+        help="folder with tatoeba/, pud/, sts/ or en-xx.tsv, or hf:name[:config] (default: embedded text)",
+    )  # fmt: skip
     parser.add_argument("--tatoeba-set", choices=TATOEBA_SETS, help="languages of Tatoeba (default: 36, quick: 14)")
     parser.add_argument("--out", type=Path, default=Path("bench-report"), metavar="DIR", help="default: bench-report")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not evidence")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of every measured process (default: 1)")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (default: 5, quick: 2)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")

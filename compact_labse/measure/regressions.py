@@ -22,6 +22,7 @@ from compact_labse.measure.summary import cell_name
 
 ALPHA, DRAWS, SEED = 0.05, 2000, 17
 QUALITY = ("xx_en", "en_xx", "spearman")
+FILE = "file bytes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +81,26 @@ def find_changes(old: Sequence[Record], new: Sequence[Record], threshold: float)
 
 
 def other_conditions(old: Sequence[Record], new: Sequence[Record]) -> list[str]:
-    """What the two did not have in common, for a warning: a machine, a version of a package."""
+    """What the two did not have in common, for a warning: a machine, a version of a package, what was timed."""
     a, b = old[-1], new[-1]
     notes = [f"{key}: {a['machine'].get(key)} and {b['machine'].get(key)}" for key in ("cpu", "cores", "system")
              if a["machine"].get(key) != b["machine"].get(key)]  # fmt: skip
     packages = sorted(a["versions"].keys() | b["versions"].keys())
     pairs = ((name, a["versions"].get(name), b["versions"].get(name)) for name in packages)
-    return notes + [f"{name}: {before} and {after}" for name, before, after in pairs if before != after]
+    notes += [f"{name}: {before} and {after}" for name, before, after in pairs if before != after]
+    timed, now = _settings(old), _settings(new)
+    changed = ((cell, key) for cell in timed.keys() & now.keys() for key in timed[cell])
+    return notes + sorted(
+        f"{cell}, {key}: {timed[cell][key]} and {now[cell].get(key)}"
+        for cell, key in changed
+        if timed[cell][key] != now[cell].get(key)
+    )
+
+
+def _settings(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """The newest settings of each cell that was timed."""
+    speeds = sorted((each for each in records if each["kind"] == "speed"), key=lambda each: each["date"])
+    return {cell_name(each): {k: v for k, v in each["config"].items() if k != "round"} for each in speeds}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +128,7 @@ def figures(records: Sequence[Record]) -> dict[tuple[str, str], Figure]:
 
 def _figures(each: Record) -> Iterator[tuple[str, Any, Any, bool, Any]]:
     values, model = each["values"], each["model"]
-    yield "file bytes", 0, float(model["artifact_bytes"]), False, _certain
+    yield FILE, 0, float(model["artifact_bytes"]), False, _certain
     if each["kind"] == "speed":
         cell, key = cell_name(each), each["config"]["round"]
         if "model_ms" in values:
@@ -189,17 +203,20 @@ def _mean(values: dict[Any, float]) -> float:
 
 
 def as_table(changes: Sequence[Change]) -> Table:
-    """The changes as a table, the worst first."""
-    rows = [
-        [
-            Entry(change.label, change.label),
-            Entry(change.figure, change.figure),
-            number(change.old, 3),
-            number(change.new, 3),
-            Entry(f"{100 * change.worse_by:+.1f} %", change.worse_by),
-            number(change.p, 3),
-            Entry(change.verdict, change.verdict),
-        ]
-        for change in changes
+    """The changes as a table, the worst first; bytes in MB, and no p where there is no doubt to judge."""
+    header = ["model", "figure", "old", "new", "worse by", "p", "verdict"]
+    return Table(title="Old and new", header=header, rows=[_cells(change) for change in changes])
+
+
+def _cells(change: Change) -> list[Entry]:
+    unit, size = (" MB", 1e6) if change.figure.endswith(" bytes") else ("", 1.0)
+    name = change.figure.removesuffix(" bytes") + unit
+    return [
+        Entry(change.label, change.label),
+        Entry(name, change.figure),
+        number(change.old / size, 3),
+        number(change.new / size, 3),
+        Entry(f"{100 * change.worse_by:+.1f} %", change.worse_by),
+        number(None if change.figure == FILE else change.p, 3),
+        Entry(change.verdict, change.verdict),
     ]
-    return Table(title="Old and new", header=["model", "figure", "old", "new", "worse by", "p", "verdict"], rows=rows)

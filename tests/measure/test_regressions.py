@@ -10,7 +10,14 @@ import pytest
 
 from compact_labse.cli import main
 from compact_labse.errors import UserError
-from compact_labse.measure.regressions import bootstrap, find_changes, mann_whitney, percent
+from compact_labse.measure.regressions import (
+    as_table,
+    bootstrap,
+    find_changes,
+    mann_whitney,
+    other_conditions,
+    percent,
+)
 from compact_labse.measure.results import Results
 from tests.measure.records import model, retrieval, speed
 
@@ -68,6 +75,20 @@ def test_a_slower_model_is_worse_and_a_wobbling_one_is_noise():
 def test_a_larger_file_is_worse_without_any_doubt():
     found = by_figure(find_changes(rounds(A, 10), rounds(A | {"artifact_bytes": 18_000_000}, 10), 0.05))
     assert found["a", "file bytes"].verdict == "worse"
+
+
+def test_sizes_are_shown_in_megabytes_and_without_doubt():
+    table = as_table(find_changes(rounds(A, 10), rounds(A | {"artifact_bytes": 18_000_000}, 10), 0.05))
+    shown = {row[1].text: [entry.text for entry in row[2:]] for row in table.rows}
+    assert shown["file MB"] == ["16.00", "18.00", "+12.5 %", "–", "worse"]
+    assert "1x20 peak MB" in shown
+
+
+def test_other_text_or_another_length_of_timing_is_said():
+    old, new = rounds(A, 10), rounds(A, 10)
+    assert other_conditions(old, new) == []
+    new[0]["config"] |= {"texts": "other", "seconds": 9.0}
+    assert other_conditions(old, new) == ["1x20, seconds: 1.0 and 9.0", "1x20, texts: d and other"]
 
 
 def test_accuracy_is_judged_over_the_shared_languages():
