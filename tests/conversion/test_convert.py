@@ -17,12 +17,15 @@ from compact_labse.conversion.convert import Conversion, convert  # noqa: E402
 from compact_labse.conversion.to_tf2 import to_tf2  # noqa: E402
 from compact_labse.errors import GateError, UserError  # noqa: E402
 from compact_labse.folder import read_lineage  # noqa: E402
+from compact_labse.pipelines import load_pipeline  # noqa: E402
+from compact_labse.torch_encoder import TorchEncoder  # noqa: E402
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "##e", "##n", "the", "."]
 CONFIG = {
     "vocab_size": len(PIECES), "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
     "intermediate_size": 12, "hidden_act": "gelu", "max_position_embeddings": 40, "type_vocab_size": 2,
 }  # fmt: skip
+NAMES = ("input_word_ids", "input_mask", "input_type_ids")
 TF1 = {"attention_norm": "attention/output/LayerNorm", "norm": "output/LayerNorm", "out": "attention/output/dense"}
 TF1 |= {part: f"attention/self/{part}" for part in ("query", "key", "value")}
 TF1 |= {"up": "intermediate/dense", "down": "output/dense"}
@@ -160,14 +163,55 @@ def test_yaml_of_model_garden_is_read(folder, tmp_path):
         read_bert(out)
 
 
+def by_transformers(source, pooling, texts):
+    """What `AutoModel` makes of the texts, one by one, pooled here."""
+    import torch
+    from transformers import AutoModel
+
+    model, encoder = AutoModel.from_pretrained(source).eval(), TorchEncoder.open(source, pooling="cls")
+    with torch.no_grad():
+        found = [model(torch.tensor([ids])) for ids in encoder.tokenize(texts)]
+    pooled = [one.pooler_output if pooling == "pooler" else one.last_hidden_state.mean(1) for one in found]
+    return torch.nn.functional.normalize(torch.cat(pooled)).numpy()
+
+
+def test_a_tf2_checkpoint_described_by_yaml_gives_the_vectors_of_its_source(folder, tmp_path):
+    """Without bert_config.json; and another activation in the YAML is another model, which the vectors show."""
+    out, texts = to_tf2(folder, tmp_path / "tf2"), ["the end.", "a b c", ""]
+    (out / "bert_config.json").unlink()
+    for activation, same in (("gelu", True), ("relu", False)):
+        bert = f"{{num_layers: 2, num_attention_heads: 2, hidden_activation: {activation}}}"
+        (out / "params.yaml").write_text(f"task: {{model: {{encoder: {{type: bert, bert: {bert}}}}}}}\n")
+        new = convert(Conversion(source=out, out=tmp_path / activation, pooling="pooler", config=out / "params.yaml"))
+        found = np.abs(load(new).encode(texts) - load(folder).encode(texts)).max()
+        assert (found < 1e-5) == same, (activation, found)
+
+
+def test_a_saved_model_encoder_gives_its_vectors(tiny, tmp_path):
+    """Written as TF Hub defines it; run by TensorFlow, its first tokens are those of the folder that it becomes."""
+    pytest.importorskip("tensorflow_text")
+    pipeline = load_pipeline("export", "saved_model_export")
+    pipeline.run(pipeline.SavedModelExport(model=str(tiny("labse")), types=("model",), out=tmp_path / "export"))
+    source, texts = tmp_path / "export" / "saved_model" / "encoder", ["Guten Morgen", "The train leaves.", "a"]
+    new = load(convert(Conversion(source=source, out=tmp_path / "new", pooling="cls", do_lower_case=False)))
+    graph = tf.saved_model.load(str(source))
+    for text, ids in zip(texts, new.tokenize(texts), strict=True):
+        ones = tf.ones([1, len(ids)], tf.int32)
+        found = graph(dict(zip(NAMES, (tf.constant([ids], tf.int32), ones, 0 * ones), strict=True)))
+        first = found["sequence_output"].numpy()[:, 0]
+        np.testing.assert_allclose(new.encode([text]), first / np.linalg.norm(first), atol=1e-5)
+    assert new.tokenize(texts) == load(tiny("labse")).tokenize(texts)
+
+
 def test_a_plain_transformers_folder_gets_its_modules(tiny, tmp_path):
     source = tmp_path / "plain"
     source.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         (source / name).write_bytes((tiny("minilm") / name).read_bytes())
+    texts = ["Guten Morgen", "the end.", ""]
     for pooling in ("mean", "pooler"):
         out = convert(Conversion(source=source, out=tmp_path / pooling, pooling=pooling))
-        assert load(out).encode(["Guten Morgen"]).shape == (1, 16)
+        np.testing.assert_allclose(load(out).encode(texts), by_transformers(source, pooling, texts), atol=1e-5)
     assert (tmp_path / "pooler" / "2_Dense" / "model.safetensors").is_file()
     with pytest.raises(UserError, match="is a sentence-transformers folder already"):
         convert(Conversion(source=tmp_path / "mean", out=tmp_path / "x", pooling="mean"))
