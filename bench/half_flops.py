@@ -60,17 +60,17 @@ def _lines(path: Path) -> list[str]:
     return gzip.decompress(path.read_bytes()).decode("utf-8").splitlines()
 
 
-def make(work: Path, texts: list[str], minutes: float) -> None:
-    """Prune to every shape, heal the best for so long, export it; what is there already stays."""
+def make(work: Path, texts: list[str], minutes: float, shape: str | None = None) -> None:
+    """Prune to every shape, heal the best (or `shape`) for so long, export it; what is there already stays."""
     from compact_labse.compress.structure import Prune, prune
     from compact_labse.locate import locate
 
     chain = load_pipeline("bench", "textbook_chain")
-    folders = {title: work / title.replace(", ", "-").replace(" ", "-") for title in SHAPES}
+    folders = {title: work / title.replace(", ", "-").replace(" ", "-") for title in SHAPES if shape in (None, title)}
     for title, folder in folders.items():
         if not folder.is_dir():
             prune(Prune(model=MODEL, data=tuple(texts), out=folder, **SHAPES[title]))
-    best = min(SHAPES, key=lambda title: damage(folders[title]))
+    best = min(folders, key=lambda title: damage(folders[title]))
     say(f"{best}: vectors move by {damage(folders[best]):.4f}")
     (work / "shape.json").write_text(json.dumps({"shape": best, "damage": damage(folders[best])}))
     if not (work / "healed").is_dir():
@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--make", action="store_true", help="make what is to be measured, and stop")
     parser.add_argument("--train", type=Path, help="folder of training sources, each with en-xx.tsv.gz")
     parser.add_argument("--minutes", type=float, default=40.0, help="of healing")
+    parser.add_argument("--shape", choices=SHAPES, help="take this one (default: the one that moves vectors least)")
     parser.add_argument("--sts", type=Path, help="folder with en-dev.tsv.gz")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
@@ -123,7 +124,7 @@ def main() -> None:
     if args.make:
         if args.train is None:
             parser.error("--make needs --train")
-        make(args.work, english(args.train, args.work), args.minutes)
+        make(args.work, english(args.train, args.work), args.minutes, args.shape)
         return
     if args.sts is None:
         parser.error("to measure, give --sts")
