@@ -107,5 +107,5 @@ def _print(args: argparse.Namespace, found: Any) -> None:
     size, latency, quality = found.chosen.figures
     print(f"{found.chosen.candidate.title}: {size / 1e6:.2f} MB, {latency:.2f} ms, keeps {quality:.4f}")
     if not found.met:
-        print("the budget is not met: this is the nearest; more --minutes, --looks or --trained may help")
+        print("the budget is not met, this is the nearest: more --minutes, --looks or --trained may help")
     print(f"written: {args.out}; evidence: {args.out / 'evidence' / 'compress.md'}")

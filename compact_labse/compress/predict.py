@@ -33,6 +33,7 @@ from compact_labse.formats.onnx.edit import Edit
 from compact_labse.formats.onnx.graph import graph_of, save, stamp
 from compact_labse.formats.onnx.quantize import has_linears, quantize
 from compact_labse.formats.onnx.row_plan import RowPlan
+from compact_labse.formats.peer_files import plain_tokenizer
 from compact_labse.measure.latency import Cell
 from compact_labse.measure.processes import run_cell, texts_file
 from compact_labse.torch_encoder import TorchEncoder
@@ -174,7 +175,7 @@ def tokenizer_text(source: TorchEncoder) -> bytes:
     """A model's `tokenizer.json` as exports write it, without white space."""
     path = (source.source or Path()) / "tokenizer.json"
     text = path.read_text(encoding="utf-8") if path.is_file() else source.tokens.tokenizer.to_str()
-    return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(plain_tokenizer(json.loads(text), source), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def measure(path: Path, texts: Sequence[str]) -> tuple[float, float]:

@@ -152,7 +152,7 @@ class Workbench:
         one = row.candidate
         found = [self.levels[one.pieces].model, self.made(one).model]
         cut = found[0] != found[1]
-        if cut or (not one.layers and TABLE_BITS[one.bits] < 8 and (row.look or 0) < self.budget.min_quality):
+        if cut or (row.look or 0) < self.budget.min_quality:
             found.append(
                 steps.healed(
                     self.work, found[-1], one, self.training, lambda out, work: self.heal(found[1], out, work, one)

@@ -31,7 +31,7 @@ def write_peer_files(folder: Path, source: Encoder) -> None:
     model's.
     """
     tokenizer = read_json(folder / "tokenizer.json", required=True)
-    if (plain := _plain(tokenizer, source)) != tokenizer:
+    if (plain := plain_tokenizer(tokenizer, source)) != tokenizer:
         _write(folder / "tokenizer.json", plain)
     names = _special_tokens(tokenizer)
     settings = read_json(folder / "tokenizer_config.json") or {"tokenizer_class": "PreTrainedTokenizerFast", **names}
@@ -42,7 +42,7 @@ def write_peer_files(folder: Path, source: Encoder) -> None:
         _write(folder / "config.json", _bert_signature(source))
 
 
-def _plain(tokenizer: dict[str, Any], source: Encoder) -> dict[str, Any]:
+def plain_tokenizer(tokenizer: dict[str, Any], source: Encoder) -> dict[str, Any]:
     """The tokenizer such that whoever calls it without further settings gets the model's ids."""
     found = dict(tokenizer)
     if not source.tokens.special:
