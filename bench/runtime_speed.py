@@ -123,7 +123,8 @@ def show(records: Sequence[Record]) -> None:
     """Print the ratios, peaks and cold starts of records, and on stderr what failed."""
     for label, cell, speed, found in ratios(records):
         verdict = found.verdict if found.verdict in ("tie", "unjudged") else ""
-        span = f"{found.ratio:6.2f} ({found.low:.2f} to {found.high:.2f}, {found.rounds} rounds)"
+        counted = "one round" if found.rounds == 1 else f"{found.rounds} rounds"
+        span = f"{found.ratio:6.2f} ({found.low:.2f} to {found.high:.2f}, {counted})"
         print(f"{cell:8} {label:45} {speed:10.1f}/s  {span} {verdict}")
     for each in records:
         if each["kind"] == "speed" and each["config"]["mode"] == "long":

@@ -54,20 +54,23 @@ def run_cell(spec: str, cell: Cell, texts: Path, *, timeout_s: float = TIMEOUT_S
 
     Raises CellFailed with one sentence when the model fails, is killed, or takes longer than `timeout_s`.
     """
+    cores = idle_cores(cell.threads)  # looks for a tenth of a second, which is no part of a cold start
     request = {"spec": spec, "cell": cell.config(), "texts": str(texts), "started": time.time()}
     try:
         command = command_of(spec, request)
     except UserError as error:
         raise CellFailed(str(error)) from error
-    return answer(command, threads=cell.threads, timeout_s=timeout_s)
+    return answer(command, threads=cell.threads, timeout_s=timeout_s, cores=cores)
 
 
-def answer(command: Sequence[str], *, threads: int, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """The JSON that a measuring program prints after its mark, run on `threads` cores of its own where the system can.
+def answer(
+    command: Sequence[str], *, threads: int, timeout_s: float = TIMEOUT_S, cores: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """The JSON that a measuring program prints after its mark, run on `cores` (default: the idlest `threads`).
 
     Raises CellFailed with one sentence, as `run_cell`.
     """
-    cores = idle_cores(threads)
+    cores = idle_cores(threads) if cores is None else list(cores)
     with subprocess.Popen(
         command, env=thread_environment(threads), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
