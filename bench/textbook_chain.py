@@ -16,9 +16,12 @@ import json
 import statistics
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from compact_labse.pipelines import load_pipeline
 
 MODEL, SHARE = "minilm", 0.2
 LAYERS, COLUMNS = 4, 1216  # of 6 and 1536: 20 % of the weights less
@@ -85,31 +88,9 @@ def heal(
     bits: int | None = None,
 ) -> None:
     """Distil the original's vectors of the texts into the pruned model for that long, as if it had `bits`."""
-    from compact_labse.corpus.cleaning import Cleaning
-    from compact_labse.gather import CorpusConfig
-    from compact_labse.loop_config import LoopConfig
-    from compact_labse.objectives_config import ObjectivesConfig
-    from compact_labse.pipelines import load_pipeline
-    from compact_labse.schedule import OptimizerConfig
-    from compact_labse.students import StudentConfig
-
-    pipeline = load_pipeline("distill", "student")
-    optimizer = OptimizerConfig(lr=lr, table_lr=table_lr)
-    pipeline.run(
-        pipeline.DistillConfig(
-            out=str(out),
-            texts=list(texts),
-            teacher=MODEL,
-            batch=32,
-            student=StudentConfig(kind="folder", start=str(pruned), max_tokens=64, bits=bits),
-            corpus=CorpusConfig(cleaning=Cleaning(min_chars=8), heldout=0),
-            objectives=ObjectivesConfig(ranking=0.0, targets="live", teacher_bf16=False),
-            loop=LoopConfig(
-                steps=None, max_minutes=minutes, bf16=False, device="cpu", eval_every=0, tensorboard=False,
-                optimizer=optimizer,
-            ),
-        )
-    )  # fmt: skip
+    gradual = load_pipeline("distill", "gradual")
+    loop = replace(gradual.healing(minutes, lr, table_lr), device="cpu")
+    gradual.heal(str(pruned), MODEL, texts, out, loop, bits=bits)
 
 
 def export(folder: Path, out: Path, kinds: Sequence[str] = tuple(FILES)) -> None:

@@ -7,6 +7,7 @@ Each arrow is a folder in `<out>.work/`, made once: the same command goes on whe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ def run(cfg: GradualConfig) -> list[dict[str, Any]]:
             pooling = target.pooling if number == 1 else None  # what has been pruned says it itself
             prune(replace(target, model=model, out=pruned, overwrite=False, pooling=pooling, **named))
         if number == len(plan) or not healed.is_dir():
-            heal(str(pruned), target, healed, cfg)
+            more: dict[str, Any] = {"batch": cfg.batch, "pooling": target.pooling, "overwrite": target.overwrite}
+            heal(str(pruned), target.model, target.data, healed, cfg.loop, **more)
         found.append(sizes | read_lineage(healed)["config"]["healing"])
         model = str(healed)
     return found
@@ -107,8 +109,19 @@ def stages(before: dict[str, int], after: dict[str, int], steps: int) -> list[di
     return plan
 
 
-def heal(folder: str, target: Prune, out: Path, cfg: GradualConfig) -> None:
-    """Train the model in `folder` further, to give the text the vectors of the unpruned model; writes `out`."""
+def heal(
+    folder: str,
+    original: str,
+    texts: Sequence[str],
+    out: Path,
+    loop: LoopConfig,
+    *,
+    batch: int = 32,
+    bits: int | None = None,
+    pooling: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Train the model in `folder` further, to give the texts the vectors of `original`; writes `out`."""
     from compact_labse.corpus.cleaning import Cleaning
     from compact_labse.gather import CorpusConfig
     from compact_labse.objectives_config import ObjectivesConfig
@@ -118,14 +131,14 @@ def heal(folder: str, target: Prune, out: Path, cfg: GradualConfig) -> None:
     pipeline.run(
         pipeline.DistillConfig(
             out=str(out),
-            texts=list(target.data),
-            teacher=target.model,
-            teacher_pooling=target.pooling,
-            batch=cfg.batch,
-            overwrite=target.overwrite,
-            student=StudentConfig(kind="folder", start=folder, max_tokens=64),
+            texts=list(texts),
+            teacher=original,
+            teacher_pooling=pooling,
+            batch=batch,
+            overwrite=overwrite,
+            student=StudentConfig(kind="folder", start=folder, max_tokens=64, bits=bits),
             corpus=CorpusConfig(cleaning=Cleaning(min_chars=8)),
             objectives=ObjectivesConfig(ranking=0.0, targets="live", teacher_bf16=False),
-            loop=cfg.loop,
+            loop=loop,
         )
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ pytest.importorskip("torch", reason="tiny models need the extra 'train'")
 
 from safetensors.torch import load_file
 
+from compact_labse import sample
 from compact_labse.encoder import load
 from compact_labse.pipelines import load_pipeline
 
@@ -30,6 +33,17 @@ def test_zeros_take_as_many_bytes_and_zip_away(tiny, tmp_path):
         "nd,nd->n", load(str(tiny("minilm"))).encode(texts), load(str(tmp_path / "zeroed")).encode(texts)
     )
     assert 0.5 < cosines.min() < 0.9999
+
+
+def test_healing_learns_from_the_original(tiny, tmp_path, monkeypatch):
+    chain = load_pipeline("bench", "textbook_chain")
+    monkeypatch.setattr(chain, "MODEL", str(tiny("minilm")))
+    (tmp_path / "texts.txt").write_text("\n".join(sample.sentences("en")), encoding="utf-8")
+    chain.set_to_zero(tiny("minilm"), tmp_path / "zeroed", 0.5)
+    chain.heal(tmp_path / "zeroed", [str(tmp_path / "texts.txt")], tmp_path / "healed", 0.05, lr=1e-3, bits=8)
+    config = json.loads((tmp_path / "healed" / "lineage.json").read_text())["config"]
+    assert 0 < config["healing"]["after"] < config["healing"]["before"]
+    assert [config["student"]["bits"], config["loop"]["optimizer"]["lr"]] == [8, 1e-3]
 
 
 def test_the_page_has_a_row_per_artifact():
