@@ -58,7 +58,7 @@ class CompressConfig:
     min_quality: float = 0.98
     evaluation: Path | None = None
     minutes: float = 3.0
-    looks: int = 8
+    looks: int = 12
     trained: int = 3
     seed: int = 0
     overwrite: bool = False

@@ -74,13 +74,17 @@ class Space:
             yield Candidate(**{**least, "bits": bits})
 
     def starts(self) -> Iterator[Candidate]:
-        """Combinations worth a look in any search, the largest first: one step taken alone, then all halfway."""
+        """Combinations worth a look in any search: the whole shape in few bits, then one step half the way alone.
+
+        Small before large, since what contains something that is too slow need not be timed.
+        """
+        pieces = self.options["pieces"]
         for bits in self.options["bits"][1:]:
-            for pieces in self.options["pieces"]:
-                yield replace(self.original, pieces=pieces, bits=bits)
+            for count in dict.fromkeys((pieces[-1], pieces[0])):
+                yield replace(self.original, pieces=count, bits=bits)
         for name in ("layers", "ffn", "heads", "table"):
-            for value in self.options[name][1:]:
-                yield replace(self.original, **{name: value, "bits": self.options["bits"][1]})
+            if len(found := self.options[name]) > 1:
+                yield replace(self.original, **{name: found[len(found) // 2], "bits": self.options["bits"][1]})
 
     def contains(self, larger: Candidate, smaller: Candidate) -> bool:
         """Whether one is at least as large as the other in everything: then it is no smaller and no faster."""

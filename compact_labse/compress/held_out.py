@@ -22,7 +22,7 @@ from compact_labse.measure.datasets import Dataset, Parallel, Similarity
 from compact_labse.measure.quality import nearest
 
 TEXTS = "texts"
-MOST, MOST_HELD = 200_000, 1000  # rows of each language
+MOST, MOST_HELD = 100_000, 1000  # rows of each language
 HELD = 10  # one row in so many is held out
 LEAST = 20  # held-out rows without which nothing can be said
 TRAIN, HELD_OUT = "train", "held"

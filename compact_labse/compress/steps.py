@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from compact_labse.compress.candidates import FEWER_PIECES, TABLE_BITS, Candidate
+from compact_labse.compress.coverage import known_languages
 from compact_labse.compress.model_files import body_path
 from compact_labse.compress.structure import Prune, prune
 from compact_labse.compress.table_width import main_directions
@@ -106,7 +107,7 @@ def trimmed(
         files = tuple(map(str, corpus))
         done = trim(Trim(model=str(model), out=folder, languages=tuple(languages), corpus=files, max_tokens=most))
         changed = {language: cut.changed for language, cut in done.languages.items()}
-        fixed = sum(count for reason, count in done.reasons.items() if reason != "used")
+        fixed = done.reasons["special"] + done.reasons["characters"]
         return {"pieces": done.pieces_after, "fixed": fixed, "changed": changed}
 
     return step(work, "trimmed", depends, build)
@@ -115,7 +116,11 @@ def trimmed(
 def vocabularies(
     work: Path, model: Path, languages: Sequence[str], corpus: Sequence[Path], data: str
 ) -> dict[int, Step]:
-    """Trimmed models by their number of pieces: all that the text uses, then fewer."""
+    """Trimmed models by their number of pieces: all that the text uses, then fewer.
+
+    Text whose file does not tell its language is taken to be in the `languages`, and decides alone.
+    """
+    languages = languages if known_languages(list(map(str, corpus)))[1] else ()
     whole = trimmed(work, model, languages, corpus, data, None)
     found = {whole.facts["pieces"]: whole}
     for share in FEWER_PIECES:

@@ -26,7 +26,7 @@ from compact_labse.progress import say
 
 Heal = Callable[[Path, Path, Path, Candidate], None]  # from a folder, to a folder, working in one, for a candidate
 Export = Callable[[Path, Path, str], None]  # of a folder, to a folder, in a format
-PROPOSALS = 200  # most of them cost nothing: too large, or known to be too slow
+PROPOSALS = 120  # most of them cost nothing: too large, or known to be too slow
 SPOKEN = 200  # texts that timings take their rows from
 
 
