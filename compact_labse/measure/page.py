@@ -80,7 +80,8 @@ def _card(row: Row, summary: Summary) -> str:
     size, whole = row.model["artifact_bytes"], summary.reference.model["artifact_bytes"]
     if size and whole:
         ratio, word = (whole / size, "smaller") if whole >= size else (size / whole, "larger")
-        facts.append((f"{ratio:.1f}×", word, f"{size / 1e6:.1f} MB"))
+        change = (f"{ratio:.1f}×", word) if round(ratio, 1) > 1 else ("same", "size")
+        facts.append((*change, f"{size / 1e6:.1f} MB"))
     for cell in ("text", *summary.cells):
         speed = row.speeds.get(cell)
         if speed and speed.versus:

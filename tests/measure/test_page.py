@@ -133,3 +133,12 @@ def test_pictures_come_from_the_data_set_that_most_have_and_turn_onto_the_first(
     assert max(map(abs, flat)) <= 1000
     assert first["separated"]["ko"] == 94
     assert space_data(summarise(records[3:])) is None
+
+
+def test_nearly_the_same_size_is_not_called_larger():
+    """A card said "1.0× larger"."""
+    rows = [speed(model(label, size=size), 5, 0) for label, size in (("a", 22_900_000), ("b", 23_100_000), ("c", 46e6))]
+    text = html(summarise(rows))
+    assert "<b>same</b><span>size</span><small>23.1 MB" in text
+    assert "<b>2.0×</b><span>larger</span>" in text
+    assert "<b>1.0×</b><span>larger</span>" not in text
