@@ -50,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     effort = parser.add_argument_group("effort")
     effort.add_argument("--minutes", metavar="M", type=float, default=3.0, help="of training a candidate (default: 3)")
-    effort.add_argument(
-        "--looks", metavar="N", type=int, default=12, help="candidates judged untrained (default: 12)"
-    )
+    effort.add_argument("--looks", metavar="N", type=int, default=12, help="candidates judged untrained (default: 12)")
     effort.add_argument("--trained", metavar="N", type=int, default=3, help="of them trained at most (default: 3)")
     effort.add_argument("--seed", metavar="N", type=int, default=0, help="of search and training (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists (default: refuse)")

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from torch import nn
+
 from compact_labse.bodies import StaticBody
 from compact_labse.compress.architecture import FAMILIES, Body
+from compact_labse.heads import Dense, Normalize
 from compact_labse.sentence_model import SentenceModel
 
 # Shares of the original's size that are tried.
@@ -102,7 +105,8 @@ class Space:
         bits = TABLE_BITS[one.bits]
         dim = self.dim * one.heads // self.options["heads"][0] if one.heads else self.dim
         width = one.table or (self.table if self.table != self.dim else dim)
-        layers = one.layers * (4 * dim * dim + 2 * dim * one.ffn)
+        known = len(self.options["layers"]) > 1  # other families may share layers
+        layers = one.layers * (4 * dim * dim + 2 * dim * one.ffn) if known else 0
         return (one.pieces * width * bits + layers * max(8, bits)) // 8
 
     def _least(self, name: str) -> Any:
@@ -120,22 +124,31 @@ def space_of(module: SentenceModel, pieces: Sequence[int], plain_bag: bool) -> S
         narrower = {8 * round(share * width / 8) for share in STATIC_SHARES} if plain_bag else set()
         options["table"] = (0, *sorted((n for n in narrower if 8 <= n < width), reverse=True))
         return Space(options=options, dim=width, table=width, bag=plain_bag)
-    if body.transformer.config.model_type not in FAMILIES:
-        options |= {"layers": (0,), "heads": (0,), "ffn": (0,), "table": (0,), "bits": DEEP_BITS}
-        return Space(options=options, dim=body.dim, table=body.dim)
+    config = body.transformer.config
+    if config.model_type not in FAMILIES:
+        names = {"layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn": "intermediate_size"}
+        options |= {name: (int(getattr(config, key, 1)),) for name, key in names.items()}
+        return Space(options=options | {"table": (0,), "bits": DEEP_BITS}, dim=body.dim, table=body.dim)
     found = Body(body.transformer, "the model")
     for name, shares in SHARES.items():
         whole = found.size(name)
         fewer = {max(1, round(share * whole)) for share in shares} - {whole}
         options[name] = (whole, *sorted(fewer, reverse=True))
     dim, table = found.size("dim"), found.table_width
+    if not can_narrow(module):
+        options["heads"] = options["heads"][:1]
     if table != dim:  # a stock ELECTRA as wide as its table has no projection
         options["heads"] = tuple(n for n in options["heads"] if n * found.head_dim != table)
-    narrower = (
-        {8 * round(share * dim / 8) for share in TABLE_SHARES}
-        if body.transformer.config.model_type == "bert"
-        else set()
-    )
+    narrower = {8 * round(share * dim / 8) for share in TABLE_SHARES} if config.model_type == "bert" else set()
     smallest = min(options["heads"]) * found.head_dim
     options["table"] = (0, *sorted((n for n in narrower if 8 <= n < smallest), reverse=True))
     return Space(options=options | {"bits": DEEP_BITS}, dim=dim, table=table)
+
+
+def can_narrow(module: SentenceModel) -> bool:
+    """Whether what follows the body takes fewer dimensions, as `prune` makes them."""
+    heads = [*module.token_heads, *module.sentence_heads]
+    dense = [head for head in heads if isinstance(head, Dense)]
+    if dense and (dense[0].add_input or module.modes not in (("mean",), ("cls",))):
+        return False
+    return all(isinstance(head, Dense | Normalize | nn.Identity) for head in heads)

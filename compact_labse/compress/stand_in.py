@@ -69,6 +69,7 @@ def stand_in_dim(module: SentenceModel, one: Candidate) -> int:
     body: Any = module.body
     if isinstance(body, StaticBody):
         return one.table or module.dim
-    if any(isinstance(head, Dense) for head in [*module.token_heads, *module.sentence_heads]) or not one.heads:
+    dense = any(isinstance(head, Dense) for head in [*module.token_heads, *module.sentence_heads])
+    if dense or body.transformer.config.model_type not in FAMILIES:
         return module.dim
     return module.dim * one.heads // Body(body.transformer, "").size("heads")

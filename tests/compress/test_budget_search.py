@@ -166,6 +166,20 @@ def test_the_page_says_what_was_chosen_lost_and_left():
     assert steps_table(steps).rows[0][2].text == ""
 
 
+def test_what_prune_cannot_do_is_not_proposed(tiny):
+    module = TorchEncoder.open(tiny("labse"), device="cpu").module
+    assert len(space_of(module, [300], plain_bag=False).options["heads"]) > 1
+    module.modes = ("max",)  # a Dense after another pooling cannot be narrowed
+    assert space_of(module, [300], plain_bag=False).options["heads"] == (2,)
+    module.body.transformer.config.model_type = "albert"
+    space = space_of(module, [300], plain_bag=False)
+    assert {name: len(found) for name, found in space.options.items() if name != "bits"} == dict.fromkeys(
+        ("pieces", "layers", "heads", "ffn", "table"), 1
+    )
+    assert space.original.layers == 2  # no bag of tokens
+    assert space.floor(space.original) == 300 * 16 * 4
+
+
 @pytest.mark.parametrize("name", ["minilm", "electra", "distilbert", "static"])
 def test_the_space_is_made_of_sizes_that_prune_knows(tiny, name):
     module = TorchEncoder.open(tiny(name), device="cpu").module
