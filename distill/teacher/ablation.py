@@ -32,6 +32,7 @@ ARMS = {
     "margin-0": "without the margin",
     "local": "negatives of the own rank alone (of `shards`), the same batch",
     "batch-quarter": "a quarter of the batch, and of the pairs seen",
+    "batch-quarter-long": "a quarter of the batch in four times the steps: the same pairs seen",
     "pretrained": "starts from MLM and TLM on the same text",
     "pretrained-mlm": "starts from MLM on the same text",
 }
@@ -46,7 +47,8 @@ class AblationConfig:
         out: Folder of all runs.
         data: Files, folders or globs of sentence pairs, English first.
         evaluation: Folder with tatoeba/ and pud/; their sentences are kept out of training.
-        arms: Which arms to run (base, margin-0, local, batch-quarter, pretrained, pretrained-mlm).
+        arms: Which arms to run (base, margin-0, local, batch-quarter, batch-quarter-long,
+            pretrained, pretrained-mlm).
         seeds: One run of each arm per seed.
         shards: How many ranks the local negatives stand for: each sees batch / shards pairs.
         ranks: Processes that train together (gloo). 1 gives the same gradients in one process.
@@ -128,7 +130,8 @@ def _trained(cfg: AblationConfig, arm: str, seed: int) -> Path:
 def train_config(cfg: AblationConfig, arm: str, seed: int, start: Path | None) -> Any:
     """The configuration of one teacher: the base with what the arm changes."""
     kind = load_pipeline("distill", "teacher/train").TrainConfig
-    batch = cfg.batch // 4 if arm == "batch-quarter" else cfg.batch
+    batch = cfg.batch // 4 if arm.startswith("batch-quarter") else cfg.batch
+    steps = (cfg.loop.steps or 0) * (4 if arm == "batch-quarter-long" else 1)
     return kind(
         out=str(Path(cfg.out) / f"{arm}-{seed}"),
         data=cfg.data,
@@ -143,7 +146,7 @@ def train_config(cfg: AblationConfig, arm: str, seed: int, start: Path | None) -
         student=cfg.student,
         vocabulary=cfg.vocabulary,
         corpus=_corpus(cfg),
-        loop=replace(cfg.loop, seed=seed),
+        loop=replace(cfg.loop, seed=seed, steps=steps),
     )
 
 

@@ -59,6 +59,8 @@ def test_every_arm_changes_what_it_says(given):
     assert ablation.train_config(cfg, "margin-0", 0, None).margin == 0
     assert ablation.train_config(cfg, "local", 0, None).local == 4
     assert ablation.train_config(cfg, "batch-quarter", 0, None).batch == 4
+    long = ablation.train_config(cfg, "batch-quarter-long", 0, None)
+    assert long.batch * long.loop.steps == cfg.batch * cfg.loop.steps
     assert ablation.train_config(cfg, "pretrained", 2, Path("x")).model == "x"
     assert ablation.train_config(cfg, "base", 2, None).loop.seed == 2
     assert (
