@@ -2,9 +2,9 @@
 
 Forward computes with rounded weights, activations and table rows; the gradient passes rounding as if it were not there
 (Bengio et al. 2013, "straight-through"). Rounded as the runtime does it: activations token by token in 8 bits, or in a
-range of each layer's own; weights by output in 8 or in blocks of 32 inputs in 4, the table row by row. Nothing of this
-is in the model that is saved, but fixed ranges lie beside it (`ranges.json`) for static exports. What is remembered
-from one step to the next is in the checkpoint, so that a resumed run is the same to the bit.
+range of each layer's own; weights by output in 8 or in blocks of 32 inputs in 4, the table row by row. In 4 bits the
+model is saved in the values that they hold, which exports find again; fixed ranges lie beside it (`ranges.json`) for
+static exports. What is remembered from one step to the next is in the checkpoint: a resumed run is the same to the bit.
 
 Shapes: N outputs, K inputs of a layer.
 """
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BLOCK = 32
+ROWS_AT_ONCE = 16_384
 CLIPS = torch.linspace(0.4, 1.0, 13).tolist()
 REFRESH = 50  # passes for which the scales of a matrix stay as they are: searching them costs more than the product
 TINY = 1e-12
@@ -41,19 +42,30 @@ class Rounding(nn.Module):
         super().__init__()
         self.bits, self.fixed, self._fresh = bits, fixed, False
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-        self.names: list[str] = []
-        for name, layer in transformer.named_modules():
-            if isinstance(layer, nn.Linear):
-                number = len(self.names)
-                self.names.append(name)
-                self.register_buffer(f"step{number}", rounded_weight(layer.weight.detach(), bits)[1])
-                self.register_buffer(f"range{number}", layer.weight.new_zeros(2) if fixed else None)
-                setattr(layer, "forward", partial(self._linear, layer, number))  # noqa: B010
-        table = transformer.get_input_embeddings()  # type: ignore[operator]
-        table.register_forward_hook(
+        linears = {name: layer for name, layer in transformer.named_modules() if isinstance(layer, nn.Linear)}
+        self.names, self._layers = list(linears), list(linears.values())  # in a list: they are not part of this module
+        for number, layer in enumerate(self._layers):
+            self.register_buffer(f"step{number}", rounded_weight(layer.weight.detach(), bits)[1])
+            self.register_buffer(f"range{number}", layer.weight.new_zeros(2) if fixed else None)
+            setattr(layer, "forward", partial(self._linear, layer, number))  # noqa: B010
+        self._table = [transformer.get_input_embeddings()]  # type: ignore[operator]
+        self._table[0].register_forward_hook(
             lambda module, inputs, output: straight(output, rounded_rows(output.detach(), bits))
         )
         transformer.register_forward_pre_hook(self._count)
+
+    @torch.no_grad()
+    def keep_values(self) -> None:
+        """In 4 bits, give weights and rows the values that these hold: an export in 4 bits then loses none of them.
+
+        Values in 8 bits lose nothing worth keeping, and an export would round them once more.
+        """
+        if self.bits != 4:
+            return
+        for layer in self._layers:
+            layer.weight.copy_(rounded_weight(layer.weight, self.bits)[0])
+        for rows in self._table[0].weight.split(ROWS_AT_ONCE):
+            rows.copy_(rounded_rows(rows, self.bits))
 
     def ranges(self) -> dict[str, list[float]]:
         """The lowest and the highest value of what goes into each layer, by its name; empty unless fixed and seen."""

@@ -34,8 +34,8 @@ class StudentConfig:
             better than either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
         bits: Train and save a static student's table in the values that so many bits (2, 3 or 4) can hold, each row in
             steps of its own, so that an export in so many bits loses nothing; None for all values. A transformer is
-            trained as if its weights and table had 8 or 4 bits and its activations 8, and saved as it is; best as a
-            last phase (`--student FOLDER --student.bits 4`).
+            trained as if its weights and table had 8 or 4 bits and its activations 8; best as a last phase
+            (`--student FOLDER --student.bits 4`). In 4 bits it is saved in their values, too.
         fixed_ranges: With 8 bits, give the activations that go into each layer one range for all texts. They are saved
             as `ranges.json`, and `export --int8-static` takes them instead of ranges of its own.
     """

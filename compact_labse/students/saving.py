@@ -25,13 +25,16 @@ POOLINGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
 def save_student(student: StaticStudent | TransformerStudent, tokenizer: Tokenizer, folder: Path) -> None:
     """Write the student's weights, configuration and tokenizer into the existing folder `folder`.
 
-    A static student's table is saved as `table()` gives it, whatever it was computed from while training. The caller
-    makes the folder appear atomically (`folder.writing_folder`).
+    A static student's table is saved as `table()` gives it, whatever it was computed from while training; a transformer
+    that was trained in 4 bits gets the values that these hold. The caller makes the folder appear atomically
+    (`folder.writing_folder`).
     """
     folder = Path(folder)
     rounding = getattr(student, "rounding", None)
-    if rounding is not None and (ranges := rounding.ranges()):
-        _write_json(folder / RANGES, ranges)
+    if rounding is not None:
+        rounding.keep_values()
+        if ranges := rounding.ranges():
+            _write_json(folder / RANGES, ranges)
     if isinstance(student, FolderStudent):
         with no_bar():
             student.save(folder)

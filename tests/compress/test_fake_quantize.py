@@ -184,6 +184,30 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(tiny, tmp_path, monkeypatc
     assert (one == other) == kept
 
 
+def test_an_export_in_4_bits_keeps_what_was_trained_in_4_bits(tiny, tmp_path):
+    (tmp_path / "texts.txt").write_text("\n".join(sample.sentences("en")), encoding="utf-8")
+    assert main(words(tiny, tmp_path, "new", student__bits=4, loop__steps=6)) == 0
+    state = load(str(tmp_path / "new")).module.state_dict()
+    before = load(str(tiny("minilm"))).module.state_dict()
+    seen = 0
+    for name, value in state.items():
+        weight = value.numpy()
+        if ".dense." in name or ".self." in name:
+            if not name.endswith("weight"):
+                continue
+            packed, scales = blocks4(weight.T, 32)
+            codes = np.stack([packed & 15, packed >> 4], -1).reshape(len(weight), -1, 32).astype(np.float32) - 8
+            exported = (codes * scales.reshape(len(weight), -1, 1)).reshape(len(weight), -1)[:, : weight.shape[1]]
+        elif name.endswith("word_embeddings.weight"):
+            exported = untable_small(*table_small(weight, 4), 4)
+        else:
+            continue
+        np.testing.assert_allclose(exported, weight, rtol=2e-3, atol=1e-6)  # scales of the table are float16
+        assert not torch.equal(value, before[name])
+        seen += 1
+    assert seen == 13
+
+
 def test_a_static_export_takes_the_ranges_of_training(tiny, tmp_path):
     """The file computes what training computed: rounded weights and rows, activations in the same ranges."""
     pytest.importorskip("onnxscript", reason="exports need the extra 'onnx'")
