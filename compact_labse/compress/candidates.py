@@ -17,7 +17,7 @@ from compact_labse.sentence_model import SentenceModel
 SHARES = {"layers": (5 / 6, 2 / 3, 1 / 2, 1 / 3), "heads": (5 / 6, 2 / 3, 1 / 2), "ffn": (3 / 4, 1 / 2, 1 / 3)}
 TABLE_SHARES = (1 / 2, 1 / 3)
 STATIC_SHARES = (3 / 4, 1 / 2, 1 / 4)
-FEWER_PIECES = (0.6, 0.35)  # of the pieces that text uses
+FEWER_PIECES = (0.6, 0.35)  # of the pieces that text uses beside single characters, which all stay
 TABLE_BITS = {"fp32": 32, "int8": 8, "int4": 4, "int3": 3, "int2": 2}  # layers have 8 below 32
 DEEP_BITS, STATIC_BITS = ("fp32", "int8", "int4"), ("fp32", "int8", "int4", "int3", "int2")
 

@@ -122,9 +122,10 @@ def vocabularies(
     """
     languages = languages if known_languages(list(map(str, corpus)))[1] else ()
     whole = trimmed(work, model, languages, corpus, data, None)
-    found = {whole.facts["pieces"]: whole}
+    pieces, fixed = whole.facts["pieces"], whole.facts["fixed"]
+    found = {pieces: whole}
     for share in FEWER_PIECES:
-        most = max(round(share * whole.facts["pieces"]), whole.facts["fixed"])
+        most = fixed + round(share * (pieces - fixed))
         if most < min(found):
             found[most] = trimmed(work, model, languages, corpus, data, most)
     return {level.facts["pieces"]: level for level in found.values()}
