@@ -22,17 +22,23 @@ LossOf = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 
 
 def backward(
-    module: nn.Module, chunks: Sequence[Chunk], loss_of: LossOf, autocast: Autocast = nullcontext
+    module: nn.Module,
+    chunks: Sequence[Chunk],
+    loss_of: LossOf,
+    autocast: Autocast = nullcontext,
+    *,
+    keep: bool = False,
 ) -> dict[str, Tensor]:
     """Add the gradient of `loss_of(vectors_ND, scale)` to the module's weights; gives the named values, detached.
 
     `module(ids_RT, mask_RT)` gives vectors `[R, D]` and the scale; it may be wrapped by DDP or sharded by FSDP, which
-    reduce the gradient over ranks, whose chunks must be equally many.
+    reduce the gradient over ranks, whose chunks must be equally many. With `keep`, all chunks' activations are kept,
+    which takes memory and saves the second pass.
     """
-    if len(chunks) == 1:
+    if keep or len(chunks) == 1:
         with autocast():
-            vectors_ND, scale = module(*chunks[0])
-        loss, named = loss_of(vectors_ND, scale)
+            outs = [module(*chunk) for chunk in chunks]
+        loss, named = loss_of(torch.cat([vectors_RD for vectors_RD, _ in outs]), outs[-1][1])
         loss.backward()
         return {"loss": loss.detach(), **named}
     vectors_ND, scale, states = _encoded(module, chunks, autocast)

@@ -62,6 +62,10 @@ class StoredShare:
         return [text for pair in zip(*texts, strict=True) for text in pair], key_BA2.view(np.int64), row_BA
 
 
+# Texts of similar length that run together where all activations are kept: fewer would wait for each other.
+AT_ONCE = {"cpu": 64, "cuda": 512}
+
+
 class PairTraining:
     """The training loop's task: a tower, its share of every batch, and the pairs that are held out.
 
@@ -91,14 +95,17 @@ class PairTraining:
     def batch(self, number: int) -> PairBatch:
         """This rank's share of the batch of that number."""
         texts, key_BA2, row_BA = self._share.take(number)
-        chunks, place_N = padded_chunks(texts, self._chunk or len(texts), self._pad_id)
+        size = self._chunk or AT_ONCE.get(self.device.type, len(texts))
+        chunks, place_N = padded_chunks(texts, size, self._pad_id)
         on_device = [(self._on_device(ids), self._on_device(mask)) for ids, mask in chunks]
         return PairBatch(on_device, *map(self._on_device, (place_N, key_BA2, row_BA.astype(np.int64))))
 
     def backward(self, batch: PairBatch, share: float, autocast: Autocast) -> dict[str, Tensor]:
         """Add `share` of the gradient of the whole batch's loss; gives it with accuracy and scale, of all ranks."""
         ranks.check_same([len(batch.place_N), len(batch.chunks)], "batches")
-        named = chunked.backward(self.called, batch.chunks, partial(self._loss, batch, share), autocast)
+        named = chunked.backward(
+            self.called, batch.chunks, partial(self._loss, batch, share), autocast, keep=not self._chunk
+        )
         return ranks.mean_of({**named, "loss": named["loss"] / share})
 
     def sizes(self, batch: PairBatch) -> dict[str, int]:

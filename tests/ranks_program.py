@@ -34,6 +34,7 @@ class Case:
     """What a step is made of; `chunk` 0 encodes all at once."""
 
     chunk: int = 0
+    keep: bool = False
     negatives: int = 0
     learn: bool = True
     double: bool = True
@@ -46,10 +47,12 @@ CASES = {
     "plain": Case(),
     "fixed-scale": Case(learn=False, negatives=1),
     "chunked": Case(chunk=3),
+    "kept": Case(chunk=3, keep=True, negatives=1),
     "negatives-chunked-dropout": Case(chunk=4, negatives=2, dropout=True),
     "negatives-chunked-float": Case(chunk=4, negatives=2, double=False),
     "fsdp": Case(engine="fsdp", negatives=1),
     "fsdp-chunked": Case(engine="fsdp", chunk=3, negatives=1, dropout=True),
+    "fsdp-kept": Case(engine="fsdp", chunk=3, keep=True),
     "wrong-detached": Case(gather="detached"),
     "wrong-own-slot": Case(gather="own-slot"),
     "wrong-own-slot-chunked": Case(gather="own-slot", chunk=3),
@@ -120,7 +123,7 @@ def step(case: Case, made: Tower, module: nn.Module) -> dict[str, Tensor]:
         ranked = gathered_ranking(vectors_BSD, pair_keys[own], scale=scale, margin=MARGIN)
         return ranked.loss, {"accuracy": ranked.accuracy}
 
-    return ranks.mean_of(chunked.backward(module, chunks, loss_of))
+    return ranks.mean_of(chunked.backward(module, chunks, loss_of, keep=case.keep))
 
 
 def gradients(made: nn.Module) -> dict[str, Tensor]:
