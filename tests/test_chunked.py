@@ -80,10 +80,10 @@ def test_other_masks_in_the_second_pass_would_be_seen(monkeypatch):
 
 def test_chunks_cost_one_more_forward_pass_and_one_chunk_none():
     case = CASES["plain"]
-    for size, passes in ((16, 1), (4, 2)):
+    for size, passes, keep in ((16, 1, False), (4, 2, False), (4, 1, True)):
         made, seen = dropping(case), []
         made.register_forward_hook(lambda module, given, out, seen=seen: seen.append(len(given[0])))
-        chunked.backward(made, chunks_of(case, size), partial(ranked, case))
+        chunked.backward(made, chunks_of(case, size), partial(ranked, case), keep=keep)
         assert sum(seen) == passes * 2 * PAIRS
 
 
