@@ -152,7 +152,8 @@ class Workbench:
         one = row.candidate
         found = [self.levels[one.pieces].model, self.made(one).model]
         cut = found[0] != found[1]
-        if cut or (row.look or 0) < self.budget.min_quality:
+        coarse = not one.layers and TABLE_BITS[one.bits] < 4  # only tables trained for so few bits pass their gates
+        if cut or coarse or (row.look or 0) < self.budget.min_quality:
             found.append(
                 steps.healed(
                     self.work, found[-1], one, self.training, lambda out, work: self.heal(found[1], out, work, one)
