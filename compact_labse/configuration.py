@@ -60,12 +60,13 @@ def read_config(words: Sequence[str], kind: type, said: Words) -> Any:
 
 def note_unused(config: Any, parts: Sequence[str]) -> None:
     """Say which settings of some parts were given, that is, differ from their defaults, though they decide nothing."""
-    usual = {one.name: one.default_factory() for one in fields(config) if one.name in parts}  # type: ignore[misc]
+    made = {one.name: one.default_factory for one in fields(config) if one.name in parts}
+    usual = {name: asdict(make()) for name, make in made.items() if callable(make)}
     given = [
         f"{part}.{name}"
         for part in parts
         for name, value in asdict(getattr(config, part)).items()
-        if value != asdict(usual[part])[name]
+        if value != usual[part][name]
     ]
     if given:
         say(f"warning: not used: {', '.join(given)}; they describe a new model, and model is {config.model}")
