@@ -52,26 +52,6 @@ def test_a_small_model_is_not_charged_for_the_library(bare: Path):
     assert 0 < found["peak"] - found["baseline"] < 60e6
 
 
-@pytest.mark.slow
-def test_half_the_layers_take_less_memory_though_the_deeper_model_was_measured_before(tmp_path: Path):
-    """The old tool called DistilBERT larger than BERT: it measured both in one process, whose allocator kept all."""
-    pytest.importorskip("transformers")
-    shape = {"vocab_size": 2000, "max_position_embeddings": 64}
-    bert = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "intermediate_size": 1536}
-    distil = {"dim": 384, "n_layers": 6, "n_heads": 6, "hidden_dim": 1536}
-    for name, config in (("bert", bert), ("distilbert", distil)):
-        (tmp_path / name).mkdir()
-        text = json.dumps({"model_type": name, **shape, **config})
-        (tmp_path / name / "config.json").write_text(text)
-    models = tuple(str(tmp_path / name) for name in ("bert", "distilbert"))
-    cfg = shapes.Config(
-        models=models, batch_sizes=(4,), sequence_lengths=(32,), modes=("inference",), rounds=1, out=tmp_path
-    )
-    deep, half = shapes.run(cfg)
-    assert (deep["model"], half["model"]) == ("bert", "distilbert")
-    assert 0 < half["own_mb"] < 0.8 * deep["own_mb"]
-
-
 def test_weights_are_loaded_where_they_are(tiny: Callable[[str], Path]):
     pytest.importorskip("transformers")
     from compact_labse.measure.plain import build
