@@ -36,7 +36,7 @@ def attribution(bench: Workbench, row: Row) -> list[dict[str, Any]]:
     }
     names.setdefault(bench.made(one).model, (_cut(start, one), replace(one, bits=bits)))
     for folder in bench.floats(row):
-        name, shape = names.get(folder, (f"trained for {bench.training['minutes']:g} minutes", replace(one, bits=bits)))
+        name, shape = names.get(folder, (f"trained for {bench.training['minutes']:g} min", replace(one, bits=bits)))
         judged = bench.judge.judge(steps.opened(folder), folder, name)
         made = bench.predicted(shape)
         found.append(_step(name, made["bytes"], made["latency"], judged["quality"], judged["model"]))

@@ -194,5 +194,5 @@ def test_a_transformer_from_pairs_end_to_end(tiny, tmp_path, capsys):
     slack = chosen["predicted"]["slack"]
     assert 0 <= chosen["predicted"]["bytes"] - chosen["bytes"] <= slack + 3000  # untrained weights repeat: see predict
     assert "held" in chosen["ratios"]
-    assert any("minutes" in one["step"] for one in found["steps"])
+    assert any("trained" in one["step"] for one in found["steps"])
     assert load(str(tmp_path / "out")).encode(["the cat sees the house today"]).shape[0] == 1
