@@ -111,9 +111,9 @@ def write_zeros(source: Path, out: Path, texts: Sequence[str], kind: str, steps:
     """A copy of a model folder with zeros in its linear layers: at once, or in so many steps of training."""
     from compact_labse.compress.calibration import some_texts
     from compact_labse.compress.sparsity import at_once
-    from compact_labse.loop import LoopConfig, train
-    from compact_labse.schedule import OptimizerConfig
     from compact_labse.students.retrained import save_like
+    from compact_labse.training.loop import LoopConfig, train
+    from compact_labse.training.schedule import OptimizerConfig
 
     task = Learning(source, some_texts(texts, 20_000) if steps else [], kind, max(1, steps))
     if steps:

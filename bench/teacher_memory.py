@@ -63,8 +63,8 @@ def step(config: StepConfig) -> dict[str, Any]:
     import torch
 
     from compact_labse.measure.environment import resident_bytes
-    from compact_labse.optimizer import Optimizer
-    from compact_labse.schedule import OptimizerConfig
+    from compact_labse.training.optimizer import Optimizer
+    from compact_labse.training.schedule import OptimizerConfig
 
     torch.set_num_threads(1)
     tower = _tower(config)
@@ -95,7 +95,7 @@ def _tower(config: StepConfig) -> Any:
     from compact_labse.bodies import TransformerBody
     from compact_labse.heads import Dense
     from compact_labse.sentence_model import SentenceModel
-    from compact_labse.tower import Tower
+    from compact_labse.training.tower import Tower
 
     torch.manual_seed(0)
     bert = BertConfig(
@@ -114,8 +114,8 @@ def _backward(tower: Any, config: StepConfig, number: int) -> float:
     from torch import Tensor
     from torch.utils.checkpoint import checkpoint
 
-    from compact_labse import chunked
-    from compact_labse.ranking import gathered_ranking
+    from compact_labse.training import chunked
+    from compact_labse.training.ranking import gathered_ranking
 
     random = torch.Generator().manual_seed(number)
     texts = 2 * config.batch

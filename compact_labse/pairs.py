@@ -20,9 +20,9 @@ from compact_labse.corpus.sampling import temperature_weights
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig, Record
 from compact_labse.progress import say, track
-from compact_labse.sampler import grouped
 from compact_labse.shards import RaggedWriter, Texts, read_array, write_array
 from compact_labse.tokens import Tokens
+from compact_labse.training.sampler import grouped
 
 CHUNK = 20_000
 MOST_FILES = 1 << 16  # their numbers are stored in 16 bits

@@ -12,19 +12,19 @@ from tokenizers import Tokenizer
 
 from compact_labse.corpus.account import Account
 from compact_labse.corpus.files import Source
-from compact_labse.distillation import Targets
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash
 from compact_labse.gather import CorpusConfig, read_records
 from compact_labse.locate import locate
-from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import Pairs, note_counts, sampled_texts, write_pairs, write_tokens
 from compact_labse.progress import say
 from compact_labse.stages import stage
 from compact_labse.students import StudentConfig
-from compact_labse.targets import LiveTargets, cache_targets
 from compact_labse.tokens import Tokens
+from compact_labse.training.distillation import Targets
+from compact_labse.training.objectives_config import ObjectivesConfig
+from compact_labse.training.targets import LiveTargets, cache_targets
 from compact_labse.vocabulary import VocabularyConfig, bare, train_vocabulary
 
 

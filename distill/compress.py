@@ -200,10 +200,10 @@ def heal(cfg: CompressConfig, texts: Sequence[Path], source: Path, out: Path, wo
     from compact_labse.compress.candidates import TABLE_BITS
     from compact_labse.corpus.cleaning import Cleaning
     from compact_labse.gather import CorpusConfig
-    from compact_labse.loop_config import LoopConfig
-    from compact_labse.objectives_config import ObjectivesConfig
-    from compact_labse.schedule import OptimizerConfig
     from compact_labse.students import StudentConfig
+    from compact_labse.training.loop_config import LoopConfig
+    from compact_labse.training.objectives_config import ObjectivesConfig
+    from compact_labse.training.schedule import OptimizerConfig
 
     pipeline = load_pipeline("distill", "student")
     pairs = [str(path) for path in texts if path.suffix == ".tsv"]

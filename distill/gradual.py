@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compact_labse.errors import UserError
-from compact_labse.loop_config import LoopConfig
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
-from compact_labse.schedule import OptimizerConfig
 from compact_labse.stages import hash_of
+from compact_labse.training.loop_config import LoopConfig
+from compact_labse.training.schedule import OptimizerConfig
 
 if TYPE_CHECKING:
     from compact_labse.compress.structure import Prune
@@ -124,8 +124,8 @@ def heal(
     """Train the model in `folder` further, to give the texts the vectors of `original`; writes `out`."""
     from compact_labse.corpus.cleaning import Cleaning
     from compact_labse.gather import CorpusConfig
-    from compact_labse.objectives_config import ObjectivesConfig
     from compact_labse.students import StudentConfig
+    from compact_labse.training.objectives_config import ObjectivesConfig
 
     pipeline = load_pipeline("distill", "student")
     pipeline.run(

@@ -22,14 +22,14 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
-from compact_labse.distillation import Batch, Distillation, Objectives, corpus_sampler
 from compact_labse.gather import CorpusConfig, Record
-from compact_labse.loop import LoopConfig, train
-from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import Pairs, write_pairs, write_tokens
-from compact_labse.schedule import OptimizerConfig
 from compact_labse.students import StaticStudent, StudentConfig, TransformerStudent
 from compact_labse.students.ragged import padded
+from compact_labse.training.distillation import Batch, Distillation, Objectives, corpus_sampler
+from compact_labse.training.loop import LoopConfig, train
+from compact_labse.training.objectives_config import ObjectivesConfig
+from compact_labse.training.schedule import OptimizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, find_sources
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
-from compact_labse.loop_config import LoopConfig
-from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of
 from compact_labse.students import StudentConfig
+from compact_labse.training.loop_config import LoopConfig
+from compact_labse.training.objectives_config import ObjectivesConfig
 from compact_labse.vocabulary import VocabularyConfig
 
 # Settings that do not change what is trained; `loop` has its own list of those.
@@ -95,11 +95,11 @@ def _distill(cfg: DistillConfig) -> Path:
     import numpy as np
 
     from compact_labse import prepare
-    from compact_labse.companions import draws
     from compact_labse.compress.healing import compared
-    from compact_labse.distillation import Distillation, Objectives
-    from compact_labse.loop import train
     from compact_labse.students import keep_of_start, new_student, save_student
+    from compact_labse.training.companions import draws
+    from compact_labse.training.distillation import Distillation, Objectives
+    from compact_labse.training.loop import train
 
     out, work, seed, start = Path(cfg.out), cfg.work_folder, cfg.loop.seed, cfg.student.start
     sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compact_labse.loop import LoopConfig, train
-from compact_labse.schedule import OptimizerConfig
+from compact_labse.training.loop import LoopConfig, train
+from compact_labse.training.schedule import OptimizerConfig
 
 
 class Bag(nn.Module):

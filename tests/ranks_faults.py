@@ -11,8 +11,8 @@ import time
 
 import torch
 
-from compact_labse import ranks
 from compact_labse.errors import UserError
+from compact_labse.training import ranks
 
 TIMEOUT_S = 2.0
 

@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from compact_labse import chunked, ranks
 from compact_labse.bodies import TransformerBody
 from compact_labse.heads import Dense
-from compact_labse.ranking import gathered_ranking
 from compact_labse.sentence_model import SentenceModel
-from compact_labse.tower import Tower, shared
+from compact_labse.training import chunked, ranks
+from compact_labse.training.ranking import gathered_ranking
+from compact_labse.training.tower import Tower, shared
 
 ROOT = Path(__file__).resolve().parents[1]
 PAIRS, PIECES, LONGEST, DIM, MARGIN, SCALE = 8, 40, 7, 12, 0.3, 8.0

@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from compact_labse.ranking import gathered_ranking
+from compact_labse.training.ranking import gathered_ranking
 
 HERE = Path(__file__).resolve().parent
 PAIRS, ANSWERS, WIDTH, DIM = 24, 2, 7, 5

@@ -1,7 +1,7 @@
 """Our ranking loss over several torch_xla devices: `python xla_program.py IN.npz OUT.npz`, in torch_xla's environment.
 
-The loss is `compact_labse.ranking.gathered_ranking` itself. The pairs are sharded over a mesh of devices (SPMD), and
-the compiler puts in the collectives that our own gather makes by hand elsewhere.
+The loss is `compact_labse.training.ranking.gathered_ranking` itself. The pairs are sharded over a mesh of devices
+(SPMD), and the compiler puts in the collectives that our own gather makes by hand elsewhere.
 """
 
 import os
@@ -18,7 +18,7 @@ import torch_xla  # noqa: E402
 import torch_xla.distributed.spmd as spmd  # noqa: E402
 import torch_xla.runtime as runtime  # noqa: E402
 
-from compact_labse.ranking import gathered_ranking  # noqa: E402
+from compact_labse.training.ranking import gathered_ranking  # noqa: E402
 
 
 def main(given, out):

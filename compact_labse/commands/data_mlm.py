@@ -56,10 +56,10 @@ def add_action(actions: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the examples and say how many there are."""
-    from compact_labse.mlm_examples import ExamplesConfig, examples
-    from compact_labse.mlm_files import check_name, read_documents, write_examples
     from compact_labse.progress import say
     from compact_labse.tokens import Tokens
+    from compact_labse.training.mlm_examples import ExamplesConfig, examples
+    from compact_labse.training.mlm_files import check_name, read_documents, write_examples
     from compact_labse.writing import check_new
 
     config = ExamplesConfig(**{field.name: getattr(args, field.name) for field in fields(ExamplesConfig)})

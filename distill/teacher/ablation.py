@@ -19,11 +19,11 @@ from typing import Any
 from compact_labse.configuration import Words, as_yaml, read_config
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
-from compact_labse.loop_config import LoopConfig
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
 from compact_labse.stages import alone_in
 from compact_labse.students import StudentConfig
+from compact_labse.training.loop_config import LoopConfig
 from compact_labse.vocabulary import VocabularyConfig
 from compact_labse.writing import writing_file
 

@@ -19,12 +19,12 @@ from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, Source, find_sour
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
-from compact_labse.loop_config import LoopConfig
-from compact_labse.masking import MaskingConfig
 from compact_labse.progress import say
-from compact_labse.schedule import OptimizerConfig
 from compact_labse.stages import alone_in, hash_of
 from compact_labse.students import StudentConfig
+from compact_labse.training.loop_config import LoopConfig
+from compact_labse.training.masking import MaskingConfig
+from compact_labse.training.schedule import OptimizerConfig
 from compact_labse.vocabulary import VocabularyConfig
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def run(cfg: PretrainConfig) -> Path:
     Started by `torchrun`, every rank calls this: the first prepares the data and writes, the others wait for it.
     """
     # Here and not above: the command line reads PretrainConfig before anything needs torch.
-    from compact_labse import ranks
-    from compact_labse.stacking import depths
+    from compact_labse.training import ranks
+    from compact_labse.training.stacking import depths
 
     if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
         raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
@@ -132,7 +132,7 @@ def run(cfg: PretrainConfig) -> Path:
 
 
 def _pretrain(cfg: PretrainConfig) -> Path:
-    from compact_labse import ranks
+    from compact_labse.training import ranks
 
     sources = find_sources(cfg.data, None, PAIR_KINDS) if cfg.data else []
     texts = find_sources(cfg.texts, None, TEXT_KINDS) if cfg.texts else []
@@ -178,9 +178,9 @@ def _prepare(
 
 def _task(cfg: PretrainConfig, pairs: Any, tokens: Path, files: list[str], tokenizer: Tokenizer) -> Any:
     """What the loop trains, as yet without a model."""
-    from compact_labse import ranks
-    from compact_labse.masking import pieces_of
-    from compact_labse.mlm import Draws, MaskedLM, frame_of
+    from compact_labse.training import ranks
+    from compact_labse.training.masking import pieces_of
+    from compact_labse.training.mlm import Draws, MaskedLM, frame_of
 
     return MaskedLM(
         pairs,
@@ -198,10 +198,10 @@ def _train(cfg: PretrainConfig, task: Any, tokenizer: Tokenizer, key: str) -> in
     """Train every stage; gives the steps of the last, whose model stays in the task."""
     import torch
 
-    from compact_labse import ranks
-    from compact_labse.loop import train
-    from compact_labse.mlm_model import open_masked_model
     from compact_labse.tokens import Tokens
+    from compact_labse.training import ranks
+    from compact_labse.training.loop import train
+    from compact_labse.training.mlm_model import open_masked_model
 
     size, pad_id = tokenizer.get_vocab_size(with_added_tokens=True), Tokens(tokenizer).pad_id
     if cfg.model is not None:
@@ -223,15 +223,15 @@ def _train(cfg: PretrainConfig, task: Any, tokenizer: Tokenizer, key: str) -> in
 
 def _stages(cfg: PretrainConfig) -> Iterator[tuple[int, int | None]]:
     """Layers and steps of each stage, the shallowest first."""
-    from compact_labse.stacking import depths
+    from compact_labse.training.stacking import depths
 
     yield from zip(depths(cfg.student.layers, 1 + len(cfg.stacking)), [*cfg.stacking, cfg.loop.steps], strict=True)
 
 
 def _deepen(cfg: PretrainConfig, task: Any, layers: int, vocab_size: int, pad_id: int) -> None:
     """Give the task a model of so many layers: new, or made of the shallower one that it has trained."""
-    from compact_labse.mlm_model import new_masked_model
-    from compact_labse.stacking import stacked
+    from compact_labse.training.mlm_model import new_masked_model
+    from compact_labse.training.stacking import stacked
 
     deeper = new_masked_model(cfg.student, layers, vocab_size, pad_id, cfg.loop.seed)
     if task.model is not None:
@@ -242,8 +242,8 @@ def _deepen(cfg: PretrainConfig, task: Any, layers: int, vocab_size: int, pad_id
 def _save(
     cfg: PretrainConfig, model: Any, tokenizer: Tokenizer, files: list[str], start: dict[str, str], steps: int
 ) -> None:
-    from compact_labse.mlm_model import copy_tokenizer
     from compact_labse.students.saving import save_tokenizer
+    from compact_labse.training.mlm_model import copy_tokenizer
 
     with writing_folder(Path(cfg.out), overwrite=cfg.overwrite) as folder:
         model.save(folder)

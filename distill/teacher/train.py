@@ -17,18 +17,18 @@ from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
-from compact_labse.loop_config import LoopConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of, stage
 from compact_labse.students import StudentConfig
 from compact_labse.tokens import Tokens
+from compact_labse.training.loop_config import LoopConfig
 from compact_labse.vocabulary import VocabularyConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compact_labse.pair_training import Share, Sides
     from compact_labse.pairs import Pairs
+    from compact_labse.training.pair_training import Share, Sides
 
 # Settings that do not change what is trained; `loop` has its own list of those.
 UNDECISIVE = ("out", "work", "overwrite", "loop", "chunk", "engine", "timeout_s")
@@ -127,7 +127,7 @@ def run(cfg: TrainConfig) -> Path:
     if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
         raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
     # Here and not above: the command line reads TrainConfig before anything needs torch.
-    from compact_labse import ranks
+    from compact_labse.training import ranks
 
     with ranks.together(cfg.loop.torch_device(), cfg.timeout_s):
         if cfg.batch % ranks.world() or (cfg.local and cfg.batch // ranks.world() % cfg.local):
@@ -139,12 +139,12 @@ def run(cfg: TrainConfig) -> Path:
 def _train(cfg: TrainConfig) -> Path:
     import torch
 
-    from compact_labse import ranks
-    from compact_labse.checkpoint import whole_weights
-    from compact_labse.loop import train
-    from compact_labse.pair_training import PairTraining, sides_of
     from compact_labse.sentence_model import read_modules
-    from compact_labse.tower import Tower, shared
+    from compact_labse.training import ranks
+    from compact_labse.training.checkpoint import whole_weights
+    from compact_labse.training.loop import train
+    from compact_labse.training.pair_training import PairTraining, sides_of
+    from compact_labse.training.tower import Tower, shared
 
     files = [source.name for source in find_sources(cfg.data, None, PAIR_KINDS)]
     pairs, pairs_key, start, tokens = ranks.after_first(lambda: _prepare(cfg))
@@ -188,10 +188,10 @@ def _write(cfg: TrainConfig, weights: dict[str, Tensor], start: Path, files: lis
 
 def _share(cfg: TrainConfig, pairs: Pairs, pairs_key: str, start: Path, sides: Sides, files: list[str]) -> Share:
     """Where this rank's part of each batch comes from: the stored pairs, or a stream."""
-    from compact_labse import ranks
-    from compact_labse.companions import draws
-    from compact_labse.pair_training import StoredShare
-    from compact_labse.streamed import StreamedShare
+    from compact_labse.training import ranks
+    from compact_labse.training.companions import draws
+    from compact_labse.training.pair_training import StoredShare
+    from compact_labse.training.streamed import StreamedShare
 
     if not cfg.stream:
         corpus, drawn = replace(cfg.corpus, companions=cfg.hard_negatives), cfg.batch * (1 + cfg.hard_negatives)

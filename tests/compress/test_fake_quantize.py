@@ -19,7 +19,6 @@ from torch import nn
 from compact_labse import sample
 from compact_labse.cli import main
 from compact_labse.compress import fake_quantize as fake
-from compact_labse.distillation import Distillation
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
 from compact_labse.formats.contract import RANGES
@@ -32,6 +31,7 @@ from compact_labse.formats.onnx.static_plan import kept, plan_of
 from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.students import StudentConfig
 from compact_labse.torch_encoder import TorchEncoder
+from compact_labse.training.distillation import Distillation
 
 
 class Alone(nn.Module):

@@ -12,12 +12,12 @@ pytest.importorskip("transformers")
 from compact_labse import sample
 from compact_labse.cli import main
 from compact_labse.compress.structure import Prune
-from compact_labse.distillation import Distillation
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
-from compact_labse.loop_config import LoopConfig
 from compact_labse.pipelines import load_pipeline
-from compact_labse.schedule import OptimizerConfig
+from compact_labse.training.distillation import Distillation
+from compact_labse.training.loop_config import LoopConfig
+from compact_labse.training.schedule import OptimizerConfig
 
 WHOLE = {"layers": 6, "heads": 12, "ffn": 1536, "dim": 384, "table": 384}
 

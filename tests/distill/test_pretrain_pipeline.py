@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from compact_labse.cli import main
 from compact_labse.folder import read_lineage
-from compact_labse.mlm import MaskedLM
+from compact_labse.training.mlm import MaskedLM
 from tests.ranks_program import start
 from tests.tiny_pairs import sentences, write_corpus
 
@@ -72,7 +72,7 @@ def test_stacked_from_shallow_to_deep_and_read_by_its_peers(folder, capsys):
 
 
 def test_the_second_stage_starts_as_two_copies_of_the_first(folder, monkeypatch):
-    from compact_labse import loop
+    from compact_labse.training import loop
 
     seen = []
 

@@ -17,11 +17,11 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("jsonargparse")
 
-from compact_labse.checkpoint import checkpoints
 from compact_labse.cli import main
 from compact_labse.encoder import load
 from compact_labse.folder import read_lineage
 from compact_labse.pipelines import load_pipeline, pipeline_folder
+from compact_labse.training.checkpoint import checkpoints
 from tests.tiny_pairs import write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -97,7 +97,7 @@ def test_labses_model_has_its_parameters(labse):
 
 
 def test_labses_learning_rate_rises_and_falls_as_tensorflows(labse):
-    from compact_labse.schedule import rate
+    from compact_labse.training.schedule import rate
 
     rates = [1e-4 * rate(step, 500_000, labse.loop.optimizer) for step in (0, 4999, 5000, 250_000, 499_999)]
     assert rates[0] < 1e-7

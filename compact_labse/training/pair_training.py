@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compact_labse import chunked, ranks
-from compact_labse.distillation import Draws
-from compact_labse.heldout import Side, retrieval
-from compact_labse.loop import Autocast
 from compact_labse.pairs import Pairs
-from compact_labse.ranking import gathered_ranking
 from compact_labse.shards import Ragged
 from compact_labse.tokens import batches
-from compact_labse.tower import Tower
+from compact_labse.training import chunked, ranks
+from compact_labse.training.distillation import Draws
+from compact_labse.training.heldout import Side, retrieval
+from compact_labse.training.loop import Autocast
+from compact_labse.training.ranking import gathered_ranking
+from compact_labse.training.tower import Tower
 
 EVALUATION_TOKENS = 16_384
 

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compact_labse import ranks
 from compact_labse.errors import UserError
 from compact_labse.folder import writing_folder
 from compact_labse.progress import say
+from compact_labse.training import ranks
 
 PRODUCTS = 5  # the first warms up, the fastest counts
 FIRST_STEPS = 20  # their losses are what later ones may not exceed by far

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from compact_labse import ranks
-from compact_labse.schedule import OptimizerConfig, rate
+from compact_labse.training import ranks
+from compact_labse.training.schedule import OptimizerConfig, rate
 
 
 class Optimizer:

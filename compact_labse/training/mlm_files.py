@@ -14,9 +14,9 @@ from compact_labse.corpus.read import read_pairs
 from compact_labse.corpus.streams import compressing, opened
 from compact_labse.corpus.tfexample import example, frame
 from compact_labse.errors import UserError, require
-from compact_labse.mlm_examples import Document, Example
 from compact_labse.progress import track
 from compact_labse.tokens import Tokens, clean_text
+from compact_labse.training.mlm_examples import Document, Example
 from compact_labse.writing import writing_file
 
 DOCUMENTS_AT_ONCE = 1024

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from compact_labse import ranks
 from compact_labse.bodies import StaticBody
 from compact_labse.sentence_model import SentenceModel
+from compact_labse.training import ranks
 
 
 class Tower(nn.Module):

@@ -10,9 +10,9 @@ pytest.importorskip("transformers")
 import torch
 
 from compact_labse.errors import UserError
-from compact_labse.mlm_model import new_masked_model
-from compact_labse.stacking import depths, layers_in, stacked
 from compact_labse.students.config import StudentConfig
+from compact_labse.training.mlm_model import new_masked_model
+from compact_labse.training.stacking import depths, layers_in, stacked
 
 SHAPE = StudentConfig(kind="bert", dim=8, layers=4, heads=2, ffn=12, max_tokens=16)
 

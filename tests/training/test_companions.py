@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from compact_labse import neighbours
-from compact_labse.companions import CompanionSampler
 from compact_labse.errors import UserError
 from compact_labse.neighbours import nearest_others
-from compact_labse.sampler import Sampler
+from compact_labse.training.companions import CompanionSampler
+from compact_labse.training.sampler import Sampler
 
 
 class FewPairs:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compact_labse.ranking import ranked_rows
-from compact_labse.softmaxes import SAFE, Ranking, Similarity
+from compact_labse.training.ranking import ranked_rows
+from compact_labse.training.softmaxes import SAFE, Ranking, Similarity
 
 
 def cosine_regression(guess_BE: Tensor, target_BE: Tensor) -> Tensor:

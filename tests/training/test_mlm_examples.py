@@ -17,8 +17,8 @@ from compact_labse.cli import main
 from compact_labse.corpus.tfexample import example, frame, numbers, packed, unpacked
 from compact_labse.corpus.tfrecord import frames
 from compact_labse.errors import UserError
-from compact_labse.mlm_examples import Document, ExamplesConfig, examples
-from compact_labse.mlm_files import read_documents
+from compact_labse.training.mlm_examples import Document, ExamplesConfig, examples
+from compact_labse.training.mlm_files import read_documents
 from tests.tiny_models import TEXT, wordpiece, write_json
 
 TOKENIZER = wordpiece()

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from compact_labse import losses
+from compact_labse.training import losses
 
 
 def unit(rows: int, width: int, seed: int) -> torch.Tensor:

@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from compact_labse import ranks
 from compact_labse.errors import UserError
 from compact_labse.folder import sha256_file, writing_folder
 from compact_labse.progress import say
+from compact_labse.training import ranks
 
 BEST, PREFIX, HASHES = "best", "step-", "hashes.json"
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"

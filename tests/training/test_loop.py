@@ -16,12 +16,12 @@ pytest.importorskip("torch")
 import torch
 from safetensors.torch import load_file
 
-from compact_labse.checkpoint import checkpoints
 from compact_labse.errors import UserError
-from compact_labse.loop import LoopConfig, train
+from compact_labse.training.checkpoint import checkpoints
+from compact_labse.training.loop import LoopConfig, train
 from tests.loop_task import Bag, BagTask, config
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -231,7 +231,7 @@ class CountedTask(BagTask):
 
 
 def test_the_log_says_which_share_of_the_peak_is_used(tmp_path, monkeypatch, capsys):
-    from compact_labse import loop
+    from compact_labse.training import loop
 
     monkeypatch.setattr(loop, "peak_operations", lambda device, bf16: 1e6)
     train(CountedTask(), config(steps=4, log_every=2, say_every_s=0.0), tmp_path)
@@ -244,7 +244,7 @@ def test_the_log_says_which_share_of_the_peak_is_used(tmp_path, monkeypatch, cap
 
 
 def test_the_peak_is_that_of_a_product(monkeypatch):
-    from compact_labse import loop_context
+    from compact_labse.training import loop_context
 
     clock = iter([0.0, 1.0, 1.0, 1.5, 2.0, 2.25, 3.0, 4.0, 4.0, 5.0])
     monkeypatch.setattr(loop_context.time, "monotonic", lambda: next(clock))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from compact_labse import ranks
+from compact_labse.training import ranks
 
 
 class Ranked(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
 from compact_labse.errors import UserError
-from compact_labse.masking import LONGEST_WORD, MaskingConfig, chosen, mask, pieces_of
+from compact_labse.training.masking import LONGEST_WORD, MaskingConfig, chosen, mask, pieces_of
 from tests.tiny_models import unigram, wordpiece
 
 TOKENIZER = wordpiece()

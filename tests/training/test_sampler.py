@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compact_labse.errors import UserError
-from compact_labse.sampler import Sampler, grouped
+from compact_labse.training.sampler import Sampler, grouped
 
 GROUPS = [np.arange(0, 50), np.arange(50, 57), np.arange(57, 200)]
 SHARES = np.array([0.5, 0.07, 0.43])

@@ -14,15 +14,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from compact_labse import ranks
-from compact_labse.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from compact_labse.errors import UserError
-from compact_labse.loop_config import FREE, LoopConfig
-from compact_labse.loop_context import ahead, check_sane, operations_per_token, peak_operations, signals
-from compact_labse.optimizer import Optimizer
 from compact_labse.progress import say
-from compact_labse.runlog import RunLog, no_log
 from compact_labse.stages import hash_of
+from compact_labse.training import ranks
+from compact_labse.training.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
+from compact_labse.training.loop_config import FREE, LoopConfig
+from compact_labse.training.loop_context import ahead, check_sane, operations_per_token, peak_operations, signals
+from compact_labse.training.optimizer import Optimizer
+from compact_labse.training.runlog import RunLog, no_log
 from compact_labse.writing import is_disk_full
 
 __all__ = ["LoopConfig", "Task", "train"]

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from compact_labse.distillation import Draws, corpus_groups, corpus_sampler
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash
@@ -22,9 +21,10 @@ from compact_labse.locate import locate
 from compact_labse.neighbours import nearest_others
 from compact_labse.pairs import Pairs
 from compact_labse.progress import say, track
-from compact_labse.sampler import Sampler
 from compact_labse.shards import read_array, write_array
 from compact_labse.stages import stage
+from compact_labse.training.distillation import Draws, corpus_groups, corpus_sampler
+from compact_labse.training.sampler import Sampler
 
 KEPT = 24  # neighbours of a text, of which each visit takes others
 CHUNK = 16_384

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compact_labse.errors import UserError
-from compact_labse.schedule import OptimizerConfig
+from compact_labse.training.schedule import OptimizerConfig
 
 # Settings that change when a run stops or what it prints, not what it computes: a resumed run may change them.
 FREE = (

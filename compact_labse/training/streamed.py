@@ -11,13 +11,13 @@ from itertools import islice
 
 import numpy as np
 
-from compact_labse import ranks
 from compact_labse.corpus.account import Account
 from compact_labse.corpus.files import Source
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig, Record, read_records
 from compact_labse.pairs import Pairs, text_key
 from compact_labse.tokens import Tokens
+from compact_labse.training import ranks
 
 BUFFER = 20_000  # pairs among which the next one is drawn
 

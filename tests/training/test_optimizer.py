@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from compact_labse.errors import UserError
-from compact_labse.optimizer import Optimizer
-from compact_labse.schedule import OptimizerConfig, rate
+from compact_labse.training.optimizer import Optimizer
+from compact_labse.training.schedule import OptimizerConfig, rate
 
 
 class Tiny(nn.Module):

@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from compact_labse import ranks
 from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
 from compact_labse.pairs import Pairs, text_key
 from compact_labse.prepare import prepare_pairs
-from compact_labse.streamed import StreamedShare, shuffled
 from compact_labse.tokens import Tokens
+from compact_labse.training import ranks
+from compact_labse.training.streamed import StreamedShare, shuffled
 from tests.tiny_models import wordpiece
 from tests.tiny_pairs import write_corpus
 

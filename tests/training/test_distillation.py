@@ -10,18 +10,18 @@ pytest.importorskip("transformers")
 
 import torch
 import torch.nn.functional as F
+from tests.test_targets import Teacher
 
-from compact_labse import losses
-from compact_labse.distillation import Batch, Distillation, Objectives, corpus_sampler
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
-from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import sampled_texts, write_tokens
 from compact_labse.students import StaticStudent, StudentConfig
-from compact_labse.targets import LiveTargets
+from compact_labse.training import losses
+from compact_labse.training.distillation import Batch, Distillation, Objectives, corpus_sampler
+from compact_labse.training.objectives_config import ObjectivesConfig
+from compact_labse.training.targets import LiveTargets
 from compact_labse.vocabulary import VocabularyConfig, train_vocabulary
 from tests.test_pairs import corpus, stored  # noqa: F401
-from tests.test_targets import Teacher
 
 
 def batch(found: list[bool]) -> Batch:

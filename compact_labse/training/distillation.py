@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compact_labse import losses
 from compact_labse.corpus.sampling import temperature_weights
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
-from compact_labse.heldout import Side, retrieval
-from compact_labse.objectives_config import ObjectivesConfig
 from compact_labse.pairs import Pairs
-from compact_labse.sampler import Sampler, grouped
 from compact_labse.shards import Ragged, joined
 from compact_labse.students import StaticStudent, TransformerStudent
+from compact_labse.training import losses
+from compact_labse.training.heldout import Side, retrieval
+from compact_labse.training.objectives_config import ObjectivesConfig
+from compact_labse.training.sampler import Sampler, grouped
 
 EVALUATION_TEXTS = 2048
 

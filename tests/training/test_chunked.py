@@ -13,9 +13,9 @@ pytest.importorskip("transformers")
 import torch
 from torch import Tensor
 
-from compact_labse import chunked
-from compact_labse.pair_training import padded_chunks
-from compact_labse.ranking import gathered_ranking
+from compact_labse.training import chunked
+from compact_labse.training.pair_training import padded_chunks
+from compact_labse.training.ranking import gathered_ranking
 from tests.ranks_program import CASES, PAIRS, Case, keys, texts, tower
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from compact_labse.pairs import Pairs
-from compact_labse.sampler import grouped
+from compact_labse.training.sampler import grouped
 
 Side = Literal["source", "target"]
 

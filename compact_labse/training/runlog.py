@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from compact_labse.errors import require
-from compact_labse.loop_config import LoopConfig
 from compact_labse.progress import say
+from compact_labse.training.loop_config import LoopConfig
 
 LOG, WANDB_ID = "log.jsonl", "wandb-run"
 SHOWN = ("pairs", "rows", "tokens")

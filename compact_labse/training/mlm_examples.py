@@ -16,9 +16,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from compact_labse.errors import UserError
-from compact_labse.masking import MaskingConfig, Pieces, mask, pieces_of
 from compact_labse.progress import track
 from compact_labse.tokens import Tokens
+from compact_labse.training.masking import MaskingConfig, Pieces, mask, pieces_of
 
 RANDOM_NEXT = 0.5  # share of second segments that are another document's
 

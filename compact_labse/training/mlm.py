@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compact_labse import ranks
 from compact_labse.corpus.sampling import temperature_weights
-from compact_labse.distillation import corpus_groups
 from compact_labse.errors import UserError
 from compact_labse.gather import ALONE, CorpusConfig
-from compact_labse.loop import Autocast
-from compact_labse.masking import MaskingConfig, Pieces, mask
-from compact_labse.mlm_model import MaskedModel
 from compact_labse.pairs import Pairs
-from compact_labse.sampler import Sampler, grouped
 from compact_labse.shards import Ragged, joined
 from compact_labse.students.ragged import lengths_of, padded
 from compact_labse.tokens import batches
-from compact_labse.tower import replicated
+from compact_labse.training import ranks
+from compact_labse.training.distillation import corpus_groups
+from compact_labse.training.loop import Autocast
+from compact_labse.training.masking import MaskingConfig, Pieces, mask
+from compact_labse.training.mlm_model import MaskedModel
+from compact_labse.training.sampler import Sampler, grouped
+from compact_labse.training.tower import replicated
 
 TOKENS_AT_ONCE = 8192
 HELDOUT_ROWS = 2048  # the most that an evaluation looks at

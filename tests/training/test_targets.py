@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compact_labse import targets
 from compact_labse.errors import UserError
-from compact_labse.targets import LiveTargets, cache_targets, read_shard, write_shard
+from compact_labse.training import targets
+from compact_labse.training.targets import LiveTargets, cache_targets, read_shard, write_shard
 from tests.test_pairs import corpus, stored  # noqa: F401
 
 
