@@ -10,7 +10,6 @@ pytest.importorskip("transformers")
 
 import torch
 import torch.nn.functional as F
-from tests.test_targets import Teacher
 
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
@@ -22,6 +21,7 @@ from compact_labse.training.objectives_config import ObjectivesConfig
 from compact_labse.training.targets import LiveTargets
 from compact_labse.vocabulary import VocabularyConfig, train_vocabulary
 from tests.test_pairs import corpus, stored  # noqa: F401
+from tests.training.test_targets import Teacher
 
 
 def batch(found: list[bool]) -> Batch:
