@@ -59,7 +59,7 @@ $(VENV)/.installed: $(VENV)/.made $(PARTS)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "== environment: installing the tools for tests, and TensorFlow"
-	@$(PIP) --editable '.[dev,search,tflite,tensorflow]'
+	@$(PIP) --editable '.[dev,search,tflite,tensorflow,compress]'
 	@touch $@
 
 clean:

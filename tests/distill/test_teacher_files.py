@@ -17,7 +17,7 @@ from compact_labse.pipelines import load_pipeline, pipeline_folder
 FOLDER = pipeline_folder("distill") / "teacher"
 TRAIN = load_pipeline("distill", "teacher/train").TrainConfig
 PRETRAIN = load_pipeline("distill", "teacher/pretrain").PretrainConfig
-FOR_TRAIN_ALONE = ("labse-base",)
+FOR_TRAIN_ALONE = ("labse-base", "grown-2x528")
 GIVEN = ["--data", "x", "--out", "y"]
 
 
@@ -28,7 +28,7 @@ def read(*names: str, kind=TRAIN, words=train.WORDS, more=()):
 
 def test_every_file_is_valid_and_named_here():
     names = {file.stem for file in FOLDER.glob("*.yaml")} - {"ablation"}
-    assert names == {"labse-base", "labse-bert-base", "mini-6x384", "micro"}
+    assert names == {"labse-base", "labse-bert-base", "mini-6x384", "micro", "grown-2x528"}
     for name in names:
         read(name)
         if name not in FOR_TRAIN_ALONE:
