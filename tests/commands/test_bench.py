@@ -124,6 +124,11 @@ def test_memory_that_really_runs_out_is_a_row_and_strange_files_are_measured_and
     assert "quality" in other
 
 
+def _hear_ctrl_c() -> None:
+    """Jobs that a shell runs in the background are deaf to it, and so are their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_real_ctrl_c_keeps_what_is_done(tmp_path: Path, data: Path):
     """The real signal, while a child is being timed: records stay, the report is written, no process is left."""
     out = tmp_path / "out"
@@ -131,7 +136,8 @@ def test_a_real_ctrl_c_keeps_what_is_done(tmp_path: Path, data: Path):
     # What is being timed names the file of texts, which lies here.
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "compact_labse", *words]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, preexec_fn=_hear_ctrl_c, **pipes) as process:
         until = time.monotonic() + 120
         while sum(each["kind"] == "speed" for each in read(out / "results.jsonl")) < 2 and time.monotonic() < until:
             time.sleep(0.1)
