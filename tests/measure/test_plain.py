@@ -107,7 +107,7 @@ def test_models_take_turns_and_running_out_of_memory_is_a_row(
     assert len([step for step in asked if step[0] == "large" and step[1].tokens == 512]) == 2  # once for each mode
     killed = [row for row in rows if row["note"]]
     assert [(row["model"], row["mode"]) for row in killed] == [("large", "inference"), ("large", "training")]
-    assert "memory ran out" in killed[0]["note"]
+    assert "out of memory" in killed[0]["note"]
     with open(tmp_path / "out" / "shapes.csv", newline="") as file:
         table = list(csv.DictReader(file))
     assert len(table) == len(rows) == 8
