@@ -115,7 +115,7 @@ def test_models_take_turns_and_running_out_of_memory_is_a_row(
     assert float(table[1]["lowest_ms"]) < float(table[1]["highest_ms"])
     for name in ("inference-ms", "inference-own_mb", "training-ms", "training-own_mb"):
         ElementTree.parse(tmp_path / "out" / f"shapes-{name}.svg")
-    assert "memory ran out" in shapes.as_text(rows)
+    assert "out of memory" in shapes.as_text(rows)
     assert json.loads(shapes.as_json(rows))[0]["model"] == "large"
 
 
