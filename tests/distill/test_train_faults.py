@@ -52,7 +52,7 @@ def furthest(one: Path, other: Path) -> float:
 
 
 def without_times(folder: Path, out: str) -> list[dict]:
-    timed = ("seconds", "pairs_per_s", "tokens_per_s")
+    timed = ("seconds", "pairs_per_s", "tokens_per_s", "utilisation")
     return [{key: value for key, value in line.items() if key not in timed} for line in log_of(folder, out)]
 
 
