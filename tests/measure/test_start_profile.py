@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,7 +43,7 @@ def test_a_step_is_charged_for_its_own_time_and_memory():
 
 
 def test_a_fresh_process_is_taken_apart():
-    found = start_profile.rounds(shipped_folder() / "onnx" / "model_int4.onnx", ["a", "b c", "d"], 1, "python")
+    found = start_profile.rounds(shipped_folder() / "onnx" / "model_int4.onnx", ["a", "b c", "d"], 1, sys.executable)
     names = [row["step"] for row in found[0]]
     libraries = [f"import {name}" for name in ("numpy", "onnxruntime", "tokenizers", "ours")]
     opened = ["check the hashes", "open the model", "tokenizer", "first vector"]
@@ -57,7 +58,7 @@ def test_a_fresh_process_is_taken_apart():
 def test_what_cannot_be_opened_is_one_sentence(tmp_path: Path):
     (tmp_path / "broken.onnx").write_text("no model")
     with pytest.raises(UserError, match=r"^\S*broken.onnx \(8 bytes\) is not a whole ONNX model"):
-        start_profile.rounds(tmp_path / "broken.onnx", ["a"], 1, "python")
+        start_profile.rounds(tmp_path / "broken.onnx", ["a"], 1, sys.executable)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     with pytest.raises(UserError, match="is no exported file"):
