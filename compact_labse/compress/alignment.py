@@ -6,6 +6,7 @@ Shapes: R rows (real tokens), D dimensions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -52,20 +53,24 @@ def align(module: SentenceModel, body: Body, feeds: Sequence[Feed], wanted: Mapp
         part.bias.copy_(goal - scale * centre)
 
 
+class _Enough(Exception):
+    """Ends a forward pass whose remaining layers nobody asks for."""
+
+
 def _normalised(module: SentenceModel, part: nn.LayerNorm, feeds: Sequence[Feed]) -> Tensor:
     """What a normalisation makes before scale and shift, `[R, D]`."""
     seen: list[Tensor] = []
-    mask = [feeds[0][2]]
 
-    def hook(layer: nn.LayerNorm, inputs: tuple[Tensor], output: Tensor) -> None:
-        plain = nn.functional.layer_norm(inputs[0], layer.normalized_shape, eps=layer.eps)
-        seen.append(plain[mask[0].bool()])
+    def hook(layer: nn.LayerNorm, inputs: tuple[Tensor]) -> None:
+        seen.append(nn.functional.layer_norm(inputs[0], layer.normalized_shape, eps=layer.eps))
+        raise _Enough
 
-    handle = part.register_forward_hook(hook)
+    handle = part.register_forward_pre_hook(hook)
     try:
         for _, ids_BT, mask_BT in feeds:
-            mask[0] = mask_BT
-            module(ids_BT, mask_BT)
+            with suppress(_Enough):
+                module(ids_BT, mask_BT)
+            seen[-1] = seen[-1][mask_BT.bool()]
     finally:
         handle.remove()
     return torch.cat(seen)

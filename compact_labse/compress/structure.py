@@ -19,12 +19,12 @@ from compact_labse.compress import calibration, surgery
 from compact_labse.compress.alignment import align, states_of
 from compact_labse.compress.architecture import Body
 from compact_labse.compress.importance import Feed, measure
+from compact_labse.compress.layers import choose_layers
 from compact_labse.compress.model_files import body_path, check_out, model_folder, sentence_folder
 from compact_labse.compress.saving import save_pruned, stock_of
 from compact_labse.compress.table_width import narrow_bert, narrow_static
 from compact_labse.errors import GateError, UserError
 from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
-from compact_labse.progress import say, track
 from compact_labse.sentence_model import SentenceModel
 from compact_labse.torch_encoder import TorchEncoder
 
@@ -149,27 +149,6 @@ def _cut_transformer(
 
 
 _PARTS = ("attention_norm", "norm")
-
-
-def choose_layers(
-    module: Any, body: Body, feeds: Sequence[Feed], count: int, wanted: int
-) -> tuple[list[int], list[float]]:
-    """The numbers of the layers that stay, and the damage after each one that went, least damaging first."""
-    whole = list(body.stack.layer)
-    kept, steps = list(range(len(whole))), []
-    exact = calibration.vectors(module, feeds, count)
-    rounds = [len(whole) - gone for gone in range(len(whole) - wanted)]
-    for _ in track(rounds, "choosing layers"):
-        damages = []
-        for place in range(len(kept)):
-            body.stack.layer = type(body.stack.layer)([whole[n] for n in kept[:place] + kept[place + 1 :]])
-            damages.append(calibration.damage(exact, calibration.vectors(module, feeds, count)))
-        place = int(np.argmin(damages))
-        steps.append(damages[place])
-        say(f"without layer {kept[place]}: vectors move by {damages[place]:.4f}")
-        del kept[place]
-    body.stack.layer = type(body.stack.layer)(whole)
-    return kept, steps
 
 
 def cut(module: SentenceModel, body: Body, feeds: Sequence[Feed], after: dict[str, int]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from compact_labse import sample
 from compact_labse.cli import main
-from compact_labse.compress import calibration, importance, structure
+from compact_labse.compress import calibration, importance, layers, structure
 from compact_labse.compress.architecture import Body
 from compact_labse.compress.structure import Prune, prune
 from compact_labse.encoder import load
@@ -124,10 +125,25 @@ def test_the_layer_that_does_least_goes_first(tiny, text):
             layer.weight.mul_(1e-4)
             layer.bias.zero_()
     feeds = list(calibration.feeds(encoder.tokens, calibration.some_texts((text,), 16)))
-    kept, steps = structure.choose_layers(encoder.module, body, feeds, 16, 1)
+    kept, steps = layers.choose_layers(encoder.module, body, feeds, 16, 1)
     assert kept == [0]
     assert steps[0] < 1e-3
     assert len(body.layers) == 2  # choosing changes nothing
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_without_each_layer_is_what_the_model_gives_without_it(tiny, text, name):
+    """Against the slow obvious way: the whole model anew, with all layers but one."""
+    encoder = TorchEncoder.open(tiny(name))
+    body = Body(encoder.module.body.transformer, name)
+    whole = [*body.stack.layer, copy.deepcopy(body.stack.layer[0])]
+    feeds = list(calibration.feeds(encoder.tokens, calibration.some_texts((text,), 16)))
+    found_PND = layers.without_each(encoder.module, body, whole, feeds, 16)
+    for place in range(len(whole)):
+        body.stack.layer = torch.nn.ModuleList([*whole[:place], *whole[place + 1 :]])
+        slow_ND = calibration.vectors(encoder.module, feeds, 16)
+        np.testing.assert_allclose(found_PND[place], slow_ND, atol=1e-6)
+    assert np.abs(found_PND[0] - found_PND[1]).max() > 1e-3
 
 
 def test_aligning_shrinks_the_damage(tiny, tmp_path, text, monkeypatch):
