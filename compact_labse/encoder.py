@@ -30,7 +30,7 @@ class Encoder(ABC):
     max_tokens: int | None
     tokens: Tokens
     source: Path | None = None
-    token_budget: int = 1024  # on a CPU, batches that fit its caches are twice as fast as those of 8192 tokens
+    token_budget: int = 512  # on a CPU, larger batches leave its caches and take more memory: bench/token_budget.py
     max_batch: int = 256
 
     def __repr__(self) -> str:
