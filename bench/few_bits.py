@@ -9,10 +9,7 @@ What we want of 4 bits: at most 15 % of the bytes of float32 and at least 98.5 %
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -52,31 +49,19 @@ def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Make or measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for models and files: 1 GB")
-    parser.add_argument("--make", action="store_true", help="make what is to be measured, and stop")
+    pages = load_pipeline("bench", "pages")
+    parser = pages.options(__doc__, "1 GB")
     parser.add_argument("--train", type=Path, help="folder of training sources, each with en-xx.tsv.gz")
     parser.add_argument("--minutes", type=float, default=20.0, help="of training")
-    parser.add_argument("--sts", type=Path, help="folder with en-dev.tsv.gz")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
-    args = parser.parse_args()
+    args = pages.parsed(parser, "train")
     if args.make:
-        if args.train is None:
-            parser.error("--make needs --train")
         make(args.work, load_pipeline("bench", "half_flops").english(args.train, args.work), args.minutes)
         return
-    if args.sts is None:
-        parser.error("to measure, give --sts")
     chain = load_pipeline("bench", "textbook_chain")
     rows = chain.measure(args.work, args.sts, args.rounds, ROWS)
     found = shares(rows)
-    print(chain.page(rows), *found, sep="\n")
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "percent": found, "rows": rows}
-        args.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        args.out.with_suffix(".md").write_text(chain.page(rows), encoding="utf-8")
+    print(*found, sep="\n")
+    pages.write(args.out, {"percent": found, "rows": rows}, chain.page(rows))
     if found[-1]["bytes"] > BYTES or found[-1]["spearman"] < QUALITY:
         raise SystemExit(f"more than {BYTES} % of the bytes or less than {QUALITY} % of the quality")
 

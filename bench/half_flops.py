@@ -9,12 +9,10 @@ moved least is taken. Text is the English side of training pairs; no pair's tran
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import random
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +89,6 @@ def measure(work: Path, sts: Path, rounds: int) -> dict[str, Any]:
     wanted = [(f"{title}, {kind}", name, kind) for name, title in titles.items() for kind in chain.FILES]
     rows = chain.measure(work, sts, rounds, wanted)
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "multiplications": multiplications(**SHAPES[kept["shape"]]) / multiplications(),
         "damage": kept["damage"],
         **summary(rows, len(chain.FILES)),
@@ -111,30 +108,18 @@ def summary(rows: Sequence[dict[str, Any]], kinds: int) -> dict[str, list[float]
 
 def main() -> None:
     """Make or measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for models and files: 1 GB")
-    parser.add_argument("--make", action="store_true", help="make what is to be measured, and stop")
+    pages = load_pipeline("bench", "pages")
+    parser = pages.options(__doc__, "1 GB")
     parser.add_argument("--train", type=Path, help="folder of training sources, each with en-xx.tsv.gz")
     parser.add_argument("--minutes", type=float, default=40.0, help="of healing")
     parser.add_argument("--shape", choices=SHAPES, help="take this one (default: the one that moves vectors least)")
-    parser.add_argument("--sts", type=Path, help="folder with en-dev.tsv.gz")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
-    args = parser.parse_args()
+    args = pages.parsed(parser, "train")
     if args.make:
-        if args.train is None:
-            parser.error("--make needs --train")
         make(args.work, english(args.train, args.work), args.minutes, args.shape)
         return
-    if args.sts is None:
-        parser.error("to measure, give --sts")
     found = measure(args.work, args.sts, args.rounds)
-    page = load_pipeline("bench", "textbook_chain").page(found["rows"])
-    print(page, {name: found[name] for name in ("multiplications", "loss_percent", "speedup")})
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        args.out.with_suffix(".md").write_text(page, encoding="utf-8")
+    print({name: found[name] for name in ("multiplications", "loss_percent", "speedup")})
+    pages.write(args.out, found, load_pipeline("bench", "textbook_chain").page(found["rows"]))
 
 
 if __name__ == "__main__":

@@ -11,17 +11,14 @@ that are left (what a storage of our own would take, tables as they are), p50 of
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compact_labse.errors import UserError, require
+from compact_labse.errors import require
 from compact_labse.folder import writing_folder
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
@@ -149,11 +146,10 @@ def export_tflite(folder: Path, out: Path) -> None:
 
 def measure(work: Path, sts: Path, rounds: int) -> list[dict[str, Any]]:
     """A row for each model and file; latencies in processes of their own, in rounds that visit all of them in turn."""
-    from compact_labse.measure.datasets import sts as read_sts
     from compact_labse.measure.latency import Cell
     from compact_labse.measure.processes import CellFailed, run_cell, texts_file
 
-    pairs, cell = read_sts(sts)["en"], Cell(mode="fixed", batch=1, tokens=20, seconds=1.0)
+    pairs, cell = load_pipeline("bench", "pages").english_sts(sts), Cell(mode="fixed", batch=1, tokens=20, seconds=1.0)
     places = [(title, file) for title in (ORIGINAL, *MODELS) for file in FILES]
     times: dict[tuple[str, str], list[float]] = {place: [] for place in places}
     with texts_file(pairs[0]) as texts:
@@ -172,15 +168,10 @@ def measure(work: Path, sts: Path, rounds: int) -> list[dict[str, Any]]:
 
 def row(title: str, file: str, path: Path, times: Sequence[float], pairs: Any) -> dict[str, Any]:
     """The figures of one file. Spearman of ONNX files; those of TFLite hold the same weights."""
-    from compact_labse.measure.quality import spearman
-    from compact_labse.onnx_encoder import OnnxEncoder
-
     found: dict[str, Any] = {"zeros": title, "file": file, "bytes": path.stat().st_size, **packed(path.read_bytes())}
     found["p50_ms"] = round(statistics.median(times), 3) if times else None
     if path.suffix == ".onnx":
-        encoder = OnnxEncoder.open(path)
-        first, second = (encoder.encode(list(side)) for side in pairs[:2])
-        found["spearman"] = round(100 * spearman(np.einsum("nd,nd->n", first, second), pairs[2]), 2)
+        found["spearman"] = load_pipeline("bench", "pages").spearman_of(path, pairs)
         found["masked_bytes"] = masked(path)
     return found
 
@@ -221,27 +212,16 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Make or measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for models and files: 3 GB")
-    parser.add_argument("--make", action="store_true", help="make what is to be measured, and stop")
+    pages = load_pipeline("bench", "pages")
+    parser = pages.options(__doc__, "3 GB")
     parser.add_argument("--texts", nargs="+", default=[], help="English text to learn on")
     parser.add_argument("--steps", type=int, default=300, help="of training")
-    parser.add_argument("--sts", type=Path, help="folder with en-dev.tsv.gz")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
-    args = parser.parse_args()
+    args = pages.parsed(parser, "texts")
     if args.make:
         make(args.work, args.texts, args.steps)
         return
-    if args.sts is None:
-        raise UserError("to measure, give --sts")
     rows = measure(args.work, args.sts, args.rounds)
-    print(page(rows))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "rows": rows}
-        args.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        args.out.with_suffix(".md").write_text(page(rows), encoding="utf-8")
+    pages.write(args.out, {"rows": rows}, page(rows))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,10 @@ Columns: bytes, bytes after deflate, p50 of one sentence of 20 tokens, peak memo
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +116,10 @@ def export(folder: Path, out: Path, kinds: Sequence[str] = tuple(FILES)) -> None
 def measure(work: Path, sts: Path, rounds: int, wanted: Sequence[tuple[str, str, str]] = ROWS) -> list[dict[str, Any]]:
     """Every row's figures; speed and memory in processes of their own, in rounds that visit all rows in turn."""
     from compact_labse.formats import contract
-    from compact_labse.measure.datasets import sts as read_sts
     from compact_labse.measure.latency import Cell
     from compact_labse.measure.processes import run_cell, texts_file
 
-    pairs = read_sts(sts)["en"]
+    pairs = load_pipeline("bench", "pages").english_sts(sts)
     paths = {title: work / "exported" / name / "onnx" / contract.FILES[kind] for title, name, kind in wanted}
     cell = Cell(mode="fixed", batch=1, tokens=20, seconds=CELL_S)
     spoken = {title: list[dict[str, Any]]() for title in paths}
@@ -135,20 +131,13 @@ def measure(work: Path, sts: Path, rounds: int, wanted: Sequence[tuple[str, str,
 
 
 def _row(title: str, path: Path, timed: Sequence[dict[str, Any]], pairs: Any) -> dict[str, Any]:
-    import numpy as np
-
-    from compact_labse.measure.quality import spearman
-    from compact_labse.onnx_encoder import OnnxEncoder
-
-    encoder = OnnxEncoder.open(path)
-    first, second = (encoder.encode(list(side)) for side in pairs[:2])
     return {
         "row": title,
         "bytes": path.stat().st_size,
         "deflated_bytes": deflated(path),
         "p50_ms": round(statistics.median(one["model_ms"]["p50"] for one in timed), 3),
         "peak_mb": round(statistics.median(one["memory"]["peak"] for one in timed) / 1e6, 1),
-        "spearman": round(100 * spearman(np.einsum("nd,nd->n", first, second), pairs[2]), 2),
+        "spearman": load_pipeline("bench", "pages").spearman_of(path, pairs),
         "rounds": len(timed),
     }
 
@@ -173,25 +162,16 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Make or measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sts", type=Path, required=True, help="folder with en-dev.tsv.gz")
-    parser.add_argument("--work", type=Path, required=True, help="folder for models and files: 1 GB")
-    parser.add_argument("--make", action="store_true", help="make what is to be measured, and stop")
+    pages = load_pipeline("bench", "pages")
+    parser = pages.options(__doc__, "1 GB")
     parser.add_argument("--texts", nargs="+", default=[], help="English text to prune, trim and heal on")
     parser.add_argument("--minutes", type=float, default=4.0, help="of healing")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
-    args = parser.parse_args()
+    args = pages.parsed(parser, "texts")
     if args.make:
         make(args.work, args.texts, args.minutes)
         return
     rows = measure(args.work, args.sts, args.rounds)
-    print(page(rows))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "rows": rows}
-        args.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        args.out.with_suffix(".md").write_text(page(rows), encoding="utf-8")
+    pages.write(args.out, {"rows": rows}, page(rows))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ FORMATS = {
     "int4": "4-bit table, 8-bit weights: smaller, a little less exact",
     "int3": "3-bit table, 8-bit weights: smaller still (ONNX)",
     "int2": "2-bit table, for students that were trained with student.bits 2 (ONNX)",
-    "int8-static": "activations in fixed ranges too (ONNX): less exact than --int8, for runtimes that want QDQ",
+    "int8-static": "activations in fixed ranges too (ONNX, TFLite): less exact than --int8, for runtimes that want it",
     "int8-dynamic": "one scale for a whole batch (ONNX): not batch-invariant",
 }
 

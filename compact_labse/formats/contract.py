@@ -32,6 +32,7 @@ TFLITE_FILES = {
     "fp32": "model.tflite",
     "fp16": "model_fp16.tflite",
     "int8": "model_int8.tflite",
+    "int8-static": "model_int8_static.tflite",
     "int4": "model_int4.tflite",
 }
 # What `--all` writes; those left out are second best (slower, less exact, or not batch-invariant), or for few models.

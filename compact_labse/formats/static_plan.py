@@ -1,17 +1,21 @@
-"""Fixed ranges for activations: which share of the values seen on calibration text they hold.
+"""Fixed ranges for activations: those that a model learned, or a share of the values seen on calibration text.
 
-Chosen by the error of the layer's output, as `row_plan` does for ranges of each row's own. Scaling large inputs down
-first, which helps there, does not here: all-MiniLM-L6-v2 loses .01 of its worst cosine by it. Shapes: R rows, K inputs,
-N outputs.
+The share is chosen by the error of the layer's output, as `row_plan` does for ranges of each row's own. Scaling large
+inputs down first, which helps there, does not here: all-MiniLM-L6-v2 loses .01 of its worst cosine by it. Shapes: R
+rows, K inputs, N outputs.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from compact_labse.errors import UserError
+from compact_labse.formats.contract import RANGES
 from compact_labse.formats.integers import columns8
 
 SHARES = (100.0, 99.99, 99.9, 99.5)  # per cent of the values that the range holds; 100 is the minimum and maximum
@@ -30,6 +34,27 @@ def plan_of(low: float, high: float) -> StaticPlan:
     low, high = min(0.0, low), max(0.0, high)
     scale = max(high - low, 1e-12) / 255
     return StaticPlan(scale=scale, zero=int(np.clip(round(-low / scale), 0, 255)))
+
+
+def learned_ranges(folder: Path | None) -> dict[str, tuple[float, float]]:
+    """The range of what goes into each layer, by its name in the transformer, as training in 8 bits found it.
+
+    {} if the model folder has none. UserError if its `ranges.json` is damaged.
+    """
+    path = None if folder is None else folder / RANGES
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return {name: (float(low), float(high)) for name, (low, high) in json.loads(path.read_text()).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged: expected a pair of numbers for each layer; delete it to calibrate"
+        ) from error
+
+
+def plan_values(y_RN: np.ndarray) -> StaticPlan:
+    """The plan with the smallest squared error of the values themselves."""
+    return min(_ranges(y_RN), key=lambda plan: float(np.square(kept(y_RN, plan) - y_RN).sum()))
 
 
 def plan_static(x_RK: np.ndarray, weights_KN: Sequence[np.ndarray]) -> StaticPlan:

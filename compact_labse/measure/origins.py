@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from compact_labse.corpus.files import format_of
 from compact_labse.folder import read_lineage
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -32,9 +33,10 @@ def dtype_of(spec: str) -> str:
 
 
 def made_from(source: Path | None) -> tuple[str, ...]:
-    """Hashes of the models and files that the lineage beside an artifact (or above its format's folder) names.
+    """Hashes of the models that the lineage beside an artifact (or above its format's folder) names.
 
-    They connect the rows of a report: an int8 export with its float32 folder, a student with its teacher.
+    They connect the rows of a report: an int8 export with its float32 folder, a student with its teacher. Files of
+    text are left out: two models of the same corpus are not made from each other.
     """
     if source is None:
         return ()
@@ -44,7 +46,7 @@ def made_from(source: Path | None) -> tuple[str, ...]:
         lineage: dict[str, Any] = read_lineage(place)
         for step in (lineage, *(lineage.get("earlier") or ())):
             inputs = step.get("inputs") if isinstance(step, dict) else None
-            for value in (inputs or {}).values() if isinstance(inputs, dict) else ():
-                if isinstance(value, str) and _HASH.fullmatch(value):
+            for name, value in inputs.items() if isinstance(inputs, dict) else ():
+                if isinstance(value, str) and _HASH.fullmatch(value) and format_of(name) is None:
                     found[value] = None
     return tuple(found)

@@ -27,7 +27,7 @@ from compact_labse.formats.onnx import write
 from compact_labse.formats.onnx.graph import graph_of
 from compact_labse.formats.onnx.learned_ranges import learned_plans
 from compact_labse.formats.onnx.quantize import quantize
-from compact_labse.formats.onnx.static_plan import kept, plan_of
+from compact_labse.formats.static_plan import kept, plan_of
 from compact_labse.onnx_encoder import OnnxEncoder
 from compact_labse.students import StudentConfig
 from compact_labse.torch_encoder import TorchEncoder

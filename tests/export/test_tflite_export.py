@@ -62,7 +62,7 @@ def test_a_damaged_twin_gets_no_name_and_leaves_nothing_behind(static, monkeypat
 
 
 def test_an_operator_that_phones_lack_is_refused(static, monkeypatch):
-    def flexible(encoder, kind, converter):
+    def flexible(*args):
         function = tf.function(tf.linalg.inv, input_signature=[tf.TensorSpec([2, 2])])
         made = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
         made.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]

@@ -31,7 +31,7 @@ def test_an_export_knows_its_source_through_the_lineage_above_it(tmp_path: Path)
     file = tmp_path / "onnx" / "model.onnx"
     file.touch()
     assert made_from(file) == ()
-    step = {"inputs": {"student": "a" * 64, "file": "not a hash"}}
+    step = {"inputs": {"student": "a" * 64, "file": "not a hash", "data/en-de.tsv.gz": "c" * 64}}
     (tmp_path / "lineage.json").write_text(json.dumps({**step, "earlier": [{"inputs": {"older": "b" * 64}}, "?"]}))
     assert made_from(file) == ("a" * 64, "b" * 64)
     assert made_from(tmp_path) == ("a" * 64, "b" * 64)

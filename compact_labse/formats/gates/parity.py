@@ -69,7 +69,7 @@ LIMITS = {
     "int2": Limits(worst_cosine=0.95, language_cosine=0.98, neighbours=0.95, language_neighbours=0.80, tie=0.02),
 }
 
-TFLITE_LIMITS = {kind: LIMITS[kind] for kind in ("fp32", "fp16", "int8", "int4")}
+TFLITE_LIMITS = {kind: LIMITS[kind] for kind in ("fp32", "fp16", "int8", "int8-static", "int4")}
 
 
 def limits_of(kind: str, loosened: Mapping[str, float]) -> Limits:

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import onnx
 
-from compact_labse.errors import UserError
-from compact_labse.formats.contract import RANGES
 from compact_labse.formats.onnx.edit import Edit
-from compact_labse.formats.onnx.static_plan import StaticPlan, plan_of
+from compact_labse.formats.static_plan import StaticPlan, learned_ranges, plan_of
 from compact_labse.progress import say
 from compact_labse.torch_encoder import TorchEncoder
 
 
 def learned_plans(graph: onnx.ModelProto, source: TorchEncoder) -> dict[str, StaticPlan]:
     """A plan for each activation whose layer has a range in the model's `ranges.json`; {} without that file."""
-    path = source.source / RANGES if source.source else None
-    if path is None or not path.is_file():
+    ranges = learned_ranges(source.source)
+    if not ranges:
         return {}
-    try:
-        ranges = {name: (float(low), float(high)) for name, (low, high) in json.loads(path.read_text()).items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is damaged: expected a pair of numbers for each layer; delete it to calibrate"
-        ) from error
     names, plans = layer_names(graph, source), {}
     for linear in Edit(graph).linears():
         if names.get(linear.weight) in ranges:

@@ -23,7 +23,7 @@ from compact_labse.formats.contract import INPUTS
 from compact_labse.formats.integers import blocks4, blocks8, columns8
 from compact_labse.formats.onnx.edit import CONTRIB, Edit, Linear
 from compact_labse.formats.onnx.row_plan import CENTRE, RowPlan
-from compact_labse.formats.onnx.static_plan import StaticPlan
+from compact_labse.formats.static_plan import StaticPlan
 
 
 def rows(edit: Edit, plans: Mapping[str, RowPlan]) -> None:

@@ -18,9 +18,9 @@ from compact_labse.formats.contract import INPUTS
 from compact_labse.formats.onnx import linear as onnx_linear
 from compact_labse.formats.onnx.edit import Edit
 from compact_labse.formats.onnx.row_plan import plan_rows
-from compact_labse.formats.onnx.static_plan import plan_static
 from compact_labse.formats.onnx.tables import quantize_tables
 from compact_labse.formats.onnx.weights import spill_folder, write_beside
+from compact_labse.formats.static_plan import plan_static
 
 CALIBRATION_ROWS = 512
 Plans = Mapping[str, Any]  # RowPlan for rows, StaticPlan for static

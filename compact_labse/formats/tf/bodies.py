@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from compact_labse.errors import UserError
-from compact_labse.formats.tf.layers import MASKED, Block, Linear, Norm, Table, array, drop
+from compact_labse.formats.tf.layers import MASKED, Block, Linear, MakeLinear, Norm, Table, array, drop
 
 MakeTable = Callable[[np.ndarray], Any]
 
@@ -80,7 +80,9 @@ class TransformerLayers(tf.Module):
     UserError if the architecture is not one of `FAMILIES`.
     """
 
-    def __init__(self, body: Any, make_table: MakeTable, block: type[Block] = Block) -> None:
+    def __init__(
+        self, body: Any, make_table: MakeTable, block: type[Block] = Block, linear: MakeLinear = Linear
+    ) -> None:
         super().__init__()
         model, config = body.transformer, body.transformer.config
         family = _family(config.model_type)
@@ -92,7 +94,7 @@ class TransformerLayers(tf.Module):
         types = getattr(source, "token_type_embeddings", None)
         self.types = None if types is None else Table(array(types.weight))
         self.norm = Norm(source.LayerNorm)
-        self.project = Linear(model.embeddings_project) if hasattr(model, "embeddings_project") else None
+        self.project = linear(model.embeddings_project) if hasattr(model, "embeddings_project") else None
         self.pad_id = source.padding_idx if body.offset_positions else None
         self.distances = Distances(model) if config.model_type == "mpnet" else None
         shared: dict[str, Any] = {
@@ -100,6 +102,7 @@ class TransformerLayers(tf.Module):
             "activation": getattr(config, family.activation),
             "dropout": self.dropout,
             "attention_dropout": float(getattr(config, family.attention_dropout)),
+            "linear": linear,
         }
         self.blocks = [block(_parts(layer, family), **shared) for layer in _path(model, family.layers)]
 

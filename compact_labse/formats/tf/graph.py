@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from compact_labse.errors import UserError
 from compact_labse.formats.tf.bodies import MakeTable, StaticLayers, TransformerLayers, counted
-from compact_labse.formats.tf.layers import Block, Linear, Norm, Table
+from compact_labse.formats.tf.layers import Block, Linear, MakeLinear, Norm, Table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,13 @@ class TFEncoder(tf.Module):
     `dim` is D; `config` holds the transformer's settings, or is empty for a bag of tokens.
     """
 
-    def __init__(self, module: SentenceModel, make_table: MakeTable = Table, block: type[Block] = Block) -> None:
+    def __init__(
+        self,
+        module: SentenceModel,
+        make_table: MakeTable = Table,
+        block: type[Block] = Block,
+        linear: MakeLinear = Linear,
+    ) -> None:
         super().__init__(name="encoder")
         from compact_labse.bodies import StaticBody
 
@@ -49,9 +55,9 @@ class TFEncoder(tf.Module):
         self.dim, self.modes = module.dim, module.modes
         self.config: dict[str, Any] = {} if static else module.body.transformer.config.to_dict()  # type: ignore[operator, union-attr]
         body = module.body
-        self.body = StaticLayers(body, make_table) if static else TransformerLayers(body, make_table, block)
-        self.token_heads = [_head(head) for head in module.token_heads]
-        self.sentence_heads = [_head(head) for head in module.sentence_heads]
+        self.body = StaticLayers(body, make_table) if static else TransformerLayers(body, make_table, block, linear)
+        self.token_heads = [_head(head, linear) for head in module.token_heads]
+        self.sentence_heads = [_head(head, linear) for head in module.sentence_heads]
 
     def layers(
         self, ids_BT: tf.Tensor, mask_BT: tf.Tensor, types_BT: tf.Tensor, training: bool = False
@@ -79,13 +85,15 @@ class TFEncoder(tf.Module):
         return self.finish(self.layers(ids_BT, mask_BT, types_BT, training)[-1], mask_BT)
 
 
-def express(module: SentenceModel, make_table: MakeTable = Table, block: type[Block] = Block) -> TFEncoder:
+def express(
+    module: SentenceModel, make_table: MakeTable = Table, block: type[Block] = Block, linear: MakeLinear = Linear
+) -> TFEncoder:
     """The TensorFlow twin of a PyTorch encoder, its weights copied.
 
-    `make_table` builds word and position tables and `block` layers, so that exports can store and compute them in their
-    own ways. UserError if the architecture, an activation or a head has no twin.
+    `make_table` builds word and position tables, `block` layers and `linear` what they multiply by, so that exports can
+    store and compute them in their own ways. UserError if the architecture, an activation or a head has no twin.
     """
-    return TFEncoder(module, make_table, block)
+    return TFEncoder(module, make_table, block, linear)
 
 
 def unit(x: tf.Tensor) -> tf.Tensor:
@@ -96,12 +104,12 @@ def unit(x: tf.Tensor) -> tf.Tensor:
 class DenseHead(tf.Module):
     """A linear layer, its activation and, where the folder says so, the input added."""
 
-    def __init__(self, head: Any) -> None:
+    def __init__(self, head: Any, linear: MakeLinear = Linear) -> None:
         super().__init__()
-        self.linear = Linear(head.linear)
+        self.linear = linear(head.linear)
         self.activation = HEAD_ACTIVATIONS[type(head.activation).__name__]
         self.add_input = head.add_input
-        self.residual = Linear(head.residual) if hasattr(head, "residual") else None
+        self.residual = linear(head.residual) if hasattr(head, "residual") else None
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """`[..., in]` to `[..., out]`."""
@@ -111,10 +119,10 @@ class DenseHead(tf.Module):
         return out + (x if self.residual is None else self.residual(x))
 
 
-def _head(head: nn.Module) -> Callable[[tf.Tensor], tf.Tensor]:
+def _head(head: nn.Module, linear: MakeLinear) -> Callable[[tf.Tensor], tf.Tensor]:
     kind: str = type(head).__name__
     makers: dict[str, Callable[[Any], Callable[[tf.Tensor], tf.Tensor]]] = {
-        "Dense": DenseHead,
+        "Dense": lambda found: DenseHead(found, linear),
         "LayerNorm": lambda found: Norm(found.norm),
         "Normalize": lambda found: unit,
         "Identity": lambda found: lambda x: x,

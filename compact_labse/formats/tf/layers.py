@@ -44,6 +44,9 @@ class Linear(tf.Module):
         return out if self.bias is None else out + self.bias
 
 
+MakeLinear = Callable[[Any], Linear]
+
+
 class Norm(tf.Module):
     """Layer normalisation of the last axis, from torch's `nn.LayerNorm`."""
 
@@ -79,13 +82,19 @@ class Block(tf.Module):
     """
 
     def __init__(
-        self, parts: dict[str, Any], heads: int, activation: str, dropout: float, attention_dropout: float
+        self,
+        parts: dict[str, Any],
+        heads: int,
+        activation: str,
+        dropout: float,
+        attention_dropout: float,
+        linear: MakeLinear = Linear,
     ) -> None:
         super().__init__()
         self.heads, self.dropout, self.attention_dropout = heads, dropout, attention_dropout
         self.activation = activation_of(activation)
-        self.query, self.key, self.value = (Linear(parts[name]) for name in ("query", "key", "value"))
-        self.out, self.up, self.down = (Linear(parts[name]) for name in ("out", "up", "down"))
+        self.query, self.key, self.value = (linear(parts[name]) for name in ("query", "key", "value"))
+        self.out, self.up, self.down = (linear(parts[name]) for name in ("out", "up", "down"))
         self.norm, self.final_norm = Norm(parts["norm"]), Norm(parts["final_norm"])
 
     def __call__(self, x_BTH: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -19,14 +19,18 @@ class InvariantBlock(Block):
 
     def attend(self, x_BTH: tf.Tensor, bias: tf.Tensor, training: bool) -> tf.Tensor:
         """Every token's mix of all tokens, `[B, T, H]`: a column of ones beside the values adds the weights up."""
-        width, size = int(self.query.kernel.shape[0]), int(self.query.kernel.shape[1]) // self.heads
+        size = int(self.query.kernel.shape[1]) // self.heads
+        query, key = (self.split(layer(x_BTH), size) for layer in (self.query, self.key))
+        scores = tf.matmul(query * (size**-0.5), key, transpose_b=True) + bias
+        weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
+        mixed = tf.matmul(weights, self.values(x_BTH, size))
+        return self.out(self.join(mixed[..., :size] / mixed[..., size:], size))
+
+    def values(self, x_BTH: tf.Tensor, size: int) -> tf.Tensor:
+        """The values `[B, N, T, S]` with a column of ones, by one product: `[B, N, T, S + 1]`."""
+        width = int(self.value.kernel.shape[0])
         kernel_HNS = tf.reshape(self.value.kernel, [width, self.heads, size])
         kernel = tf.reshape(tf.pad(kernel_HNS, [[0, 0], [0, 0], [0, 1]]), [width, -1])
         bias_NS = tf.reshape(self.value.bias, [self.heads, size])
         ones = tf.reshape(tf.pad(bias_NS, [[0, 0], [0, 1]], constant_values=1.0), [-1])
-        query, key = (self.split(layer(x_BTH), size) for layer in (self.query, self.key))
-        value = self.split(tf.matmul(x_BTH, kernel) + ones, size + 1)
-        scores = tf.matmul(query * (size**-0.5), key, transpose_b=True) + bias
-        weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
-        mixed = tf.matmul(weights, value)
-        return self.out(self.join(mixed[..., :size] / mixed[..., size:], size))
+        return self.split(tf.matmul(x_BTH, kernel) + ones, size + 1)

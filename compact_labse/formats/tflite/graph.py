@@ -9,13 +9,14 @@ import contextlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from compact_labse.errors import UserError
 from compact_labse.formats.contract import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
+    from compact_labse.formats.tf.graph import TFEncoder
     from compact_labse.torch_encoder import TorchEncoder
 
 CONVERTERS = {"tensorflow": "tensorflow", "litert_torch": "litert-torch"}  # module to extra, in order of preference
@@ -33,17 +34,25 @@ def converter_here() -> str:
     )
 
 
-def convert(encoder: TorchEncoder, kind: str, converter: str) -> bytes:
-    """The model in one of the formats of `contract.TFLITE_FILES`, without metadata."""
+def convert(encoder: TorchEncoder, kind: str, converter: str, texts: Sequence[str] = ()) -> bytes:
+    """The model in one of the formats of `contract.TFLITE_FILES`, without metadata.
+
+    `texts` are what int8-static finds its ranges on.
+    """
     if converter == "litert_torch":
         from compact_labse.formats.tflite.fixed import convert_fixed
 
         return convert_fixed(encoder, kind)
-    return convert_dynamic(encoder, kind)
+    return convert_dynamic(encoder, kind, texts=texts)
 
 
 def convert_dynamic(
-    encoder: TorchEncoder, kind: str, shape: tuple[int | None, int | None] = (None, None), *, sparse: bool = False
+    encoder: TorchEncoder,
+    kind: str,
+    shape: tuple[int | None, int | None] = (None, None),
+    *,
+    texts: Sequence[str] = (),
+    sparse: bool = False,
 ) -> bytes:
     """By TensorFlow: one signature `serving_default`, batch and length dynamic or as named, a scale a column.
 
@@ -51,11 +60,7 @@ def convert_dynamic(
     """
     import tensorflow as tf
 
-    from compact_labse.formats.tf.graph import express
-    from compact_labse.formats.tflite.attention import InvariantBlock
-    from compact_labse.formats.tflite.tables import maker
-
-    twin = express(encoder.module, maker(kind, encoder.module.body.rows), InvariantBlock)
+    twin = _twin(encoder, kind, texts)
     specs = [tf.TensorSpec(shape, tf.int32, name=name) for name in INPUTS]
 
     @tf.function(input_signature=specs)
@@ -73,6 +78,20 @@ def convert_dynamic(
         converter.target_spec.supported_types = [tf.float16]
     with quiet():
         return converter.convert()
+
+
+def _twin(encoder: TorchEncoder, kind: str, texts: Sequence[str]) -> TFEncoder:
+    """The encoder in TensorFlow, with the tables, attention and layers of a format."""
+    from compact_labse.formats.tf.graph import express
+    from compact_labse.formats.tflite.attention import InvariantBlock
+    from compact_labse.formats.tflite.tables import maker
+
+    tables = maker(kind, encoder.module.body.rows)
+    if kind != "int8-static":
+        return express(encoder.module, tables, InvariantBlock)
+    from compact_labse.formats.tflite.static import StaticBlock, maker_of
+
+    return express(encoder.module, tables, StaticBlock, maker_of(encoder, texts))
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ class Scales(tf.Module):
 
 def maker(kind: str, rows: int) -> MakeTable:
     """What stores the tables of a format: in int4 the largest table has 4 bits, the table of positions 8."""
-    makers: dict[str, MakeTable] = {"fp32": Table, "fp16": Half, "int8": Table8}
+    makers: dict[str, MakeTable] = {"fp32": Table, "fp16": Half, "int8": Table8, "int8-static": Table8}
     if kind != "int4":
         return makers[kind]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from compact_labse.errors import UserError
+from compact_labse.errors import Unsuitable, UserError
 from compact_labse.folder import model_hash
 from compact_labse.formats.contract import TFLITE_FILES, Facts
 from compact_labse.formats.export_folder import remove
@@ -25,13 +25,21 @@ from compact_labse.tflite_encoder import TFLiteEncoder
 from compact_labse.tokens import Tokens
 from compact_labse.torch_encoder import TorchEncoder
 
-RECIPES = {"fp32": "float", "fp16": "half", "int8": "dynamic-range", "int4": "dynamic-range, 4-bit table"}
+RECIPES = {
+    "fp32": "float",
+    "fp16": "half",
+    "int8": "dynamic-range",
+    "int8-static": "static",
+    "int4": "dynamic-range, 4-bit table",
+}
+CALIBRATION_TEXTS = 12  # of each language
 SHOWN = ("worst_cosine", "language_cosine", "neighbours", "invariance")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What all artifacts of one export share: the source, what converts it, and the texts that the gates look at.
+    """What all artifacts of one export share: the source, what converts it, the texts that the gates look at, and those
+    that fixed ranges are chosen on.
 
     Files for MediaPipe take one text of a fixed length, at which the source must cut, too (`cut_at`).
     """
@@ -39,6 +47,7 @@ class Job:
     source: TorchEncoder
     converter: str
     test: Mapping[str, list[str]]
+    calibration: Mapping[str, list[str]] = field(default_factory=dict)
     mediapipe: bool = False
 
     @cached_property
@@ -52,6 +61,7 @@ def write(job: Job, folder: Path, kind: str, limits: Limits) -> tuple[dict[str, 
     `kind` is a key of `TFLITE_FILES`. UserError if the file needs custom operators or passes 2 GB. The caller decides
     what a failed gate means.
     """
+    refuse_unsuitable(job, kind)
     path = folder / name_of(job, kind)
     started = time.monotonic()
     remove(folder, path.name)
@@ -67,6 +77,16 @@ def write(job: Job, folder: Path, kind: str, limits: Limits) -> tuple[dict[str, 
     say(f"tflite {kind}: {len(content) / 1e6:.1f} MB, {time.monotonic() - started:.0f} s: {figures}")
     made = {name: value for name, value in asdict(facts).items() if name in ("dtype", "recipe", "source")}
     return {"format": kind, "converter": job.converter, **made, "batch_invariant": True, **parity.report()}, parity
+
+
+def refuse_unsuitable(job: Job, kind: str) -> None:
+    """Unsuitable if fixed ranges are asked for where nothing could be in them, or of a converter that has none."""
+    if kind != "int8-static":
+        return
+    if not hasattr(job.source.module.body, "transformer"):
+        raise Unsuitable(f"{job.source.name} is a table without linear layers: there is nothing for --{kind} to do")
+    if job.converter != "tensorflow":
+        raise Unsuitable(f"--{kind} needs TensorFlow: pip install 'compact-labse[tflite,tensorflow]'; --int8 does not")
 
 
 def name_of(job: Job, kind: str) -> str:
@@ -87,11 +107,12 @@ def cut_at(encoder: TorchEncoder, longest: int) -> TorchEncoder:
 
 def _content(job: Job, kind: str, facts: Facts) -> bytes:
     """The bytes of an artifact."""
+    texts = [text for group in job.calibration.values() for text in group[:CALIBRATION_TEXTS]]
     if not job.mediapipe:
-        model = tflite_graph.convert(job.source, kind, job.converter)
+        model = tflite_graph.convert(job.source, kind, job.converter, texts)
         return tflite_file.with_metadata(model, tflite_file.facts_entry(facts), "compact-labse")
     vocabulary = mediapipe.vocabulary_of(job.source.tokens)
-    model = tflite_graph.convert_dynamic(job.source, kind, (1, job.source.max_tokens))
+    model = tflite_graph.convert_dynamic(job.source, kind, (1, job.source.max_tokens), texts=texts)
     return mediapipe.with_tokenizer(tflite_file.with_metadata(model, tflite_file.facts_entry(facts)), vocabulary)
 
 

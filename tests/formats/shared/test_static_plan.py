@@ -1,7 +1,7 @@
 import numpy as np
 
 from compact_labse.formats.integers import columns8
-from compact_labse.formats.onnx.static_plan import StaticPlan, _ranges, kept, plan_static
+from compact_labse.formats.static_plan import StaticPlan, _ranges, kept, plan_static
 
 RNG = np.random.default_rng(0)
 
