@@ -7,8 +7,10 @@ PIP    := $(PY) -m pip --disable-pip-version-check install --quiet --constraint 
 # Part of the packaging: when one of these changes, the environment is brought up to date.
 PARTS  := pyproject.toml setup.py constraints.txt
 
-# Small tensors on few cores: one thread is faster than several that wait for each other.
+# Small tensors on few cores: one thread is faster than several that wait for each other. A process for each core, four
+# at most (each loads torch and TensorFlow), and a file's tests in one of them, because they share what they made.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help quickstart test test-slow lint format clean
 .DELETE_ON_ERROR:
@@ -26,11 +28,11 @@ quickstart: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@echo "== tests"
-	@$(TEST_ENV) $(PY) -m pytest
+	@$(TEST_ENV) $(PY) -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.installed-dev
 	@echo "== slow tests"
-	@$(TEST_ENV) $(PY) -m pytest -m slow
+	@$(TEST_ENV) $(PY) -m pytest -m slow $(PARALLEL)
 
 lint: $(VENV)/.installed-dev
 	@echo "== ruff"
