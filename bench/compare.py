@@ -14,20 +14,20 @@ from typing import Any
 
 from compact_labse.errors import UserError
 from compact_labse.measure.artifact import Artifact, open_all
-from compact_labse.measure.datasets import find, mixed_texts
-from compact_labse.measure.edge import record_edge
 from compact_labse.measure.environment import usable_cores
-from compact_labse.measure.gpu import NoGpu, card
-from compact_labse.measure.languages import TATOEBA_SETS
-from compact_labse.measure.latency import Cell
-from compact_labse.measure.report import write_report
+from compact_labse.measure.pages.report import write_report
+from compact_labse.measure.pages.summary import Summary, identity, summarise
+from compact_labse.measure.quality.datasets import find, mixed_texts
+from compact_labse.measure.quality.languages import TATOEBA_SETS
+from compact_labse.measure.quality.suite import record_suite
 from compact_labse.measure.results import Results
-from compact_labse.measure.roofline import record_roofline
 from compact_labse.measure.runs import record_failure
-from compact_labse.measure.speeds import Pair, record_speeds
-from compact_labse.measure.suite import record_suite
-from compact_labse.measure.suites import SUITES, beside, cells, fits, parts_of
-from compact_labse.measure.summary import Summary, identity, summarise
+from compact_labse.measure.speed.edge import record_edge
+from compact_labse.measure.speed.gpu import NoGpu, card
+from compact_labse.measure.speed.latency import Cell
+from compact_labse.measure.speed.roofline import record_roofline
+from compact_labse.measure.speed.speeds import Pair, record_speeds
+from compact_labse.measure.speed.suites import SUITES, beside, cells, fits, parts_of
 from compact_labse.progress import say
 
 QUICK: dict[str, Any] = {"rounds": 2, "seconds": 0.3, "sentences": 200, "tatoeba_set": "14"}

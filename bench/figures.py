@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compact_labse.errors import UserError
-from compact_labse.measure.report import environment_line, markdown_table
+from compact_labse.measure.pages.report import environment_line, markdown_table
+from compact_labse.measure.pages.summary import summarise
+from compact_labse.measure.pages.tables import footnotes, tables
 from compact_labse.measure.results import Record, read
-from compact_labse.measure.summary import summarise
-from compact_labse.measure.tables import footnotes, tables
 
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 _HERE = Path(__file__).resolve().parent

@@ -33,7 +33,7 @@ def parsed(parser: argparse.ArgumentParser, needed: str = "") -> argparse.Namesp
 
 def english_sts(folder: Path) -> Any:
     """The English pairs and their scores."""
-    from compact_labse.measure.datasets import sts
+    from compact_labse.measure.quality.datasets import sts
 
     return sts(folder)["en"]
 
@@ -42,7 +42,7 @@ def spearman_of(path: Path, pairs: Sequence[Any]) -> float:
     """Spearman x 100 of an ONNX file's cosines with the scores of pairs."""
     import numpy as np
 
-    from compact_labse.measure.quality import spearman
+    from compact_labse.measure.quality.quality import spearman
     from compact_labse.onnx_encoder import OnnxEncoder
 
     encoder = OnnxEncoder.open(path)

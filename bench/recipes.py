@@ -76,8 +76,8 @@ def figures(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def timed(model: str, work: Path, rounds: int) -> dict[str, dict[int, float]]:
     """The best p50 in milliseconds of PyTorch ("torch") and of every file, by batch size; all in turns."""
-    from compact_labse.measure.latency import Cell
-    from compact_labse.measure.processes import run_cell, texts_file
+    from compact_labse.measure.speed.latency import Cell
+    from compact_labse.measure.speed.processes import run_cell, texts_file
 
     specs = {"torch": model, **{name: str(next((work / name).glob("model*.onnx"))) for name, _, _ in ROWS}}
     best: dict[str, dict[int, float]] = {name: {} for name in specs}

@@ -26,13 +26,13 @@ from typing import Any
 
 from compact_labse.errors import UserError
 from compact_labse.measure.artifact import open_all
-from compact_labse.measure.datasets import find, mixed_texts
 from compact_labse.measure.environment import usable_cores
-from compact_labse.measure.latency import Cell
 from compact_labse.measure.noise import Comparison, compare
-from compact_labse.measure.processes import thread_environment
+from compact_labse.measure.quality.datasets import find, mixed_texts
 from compact_labse.measure.results import Record, Results, record
-from compact_labse.measure.speeds import Pair, rates, record_speeds
+from compact_labse.measure.speed.latency import Cell
+from compact_labse.measure.speed.processes import thread_environment
+from compact_labse.measure.speed.speeds import Pair, rates, record_speeds
 from compact_labse.progress import say
 
 ONNX, TFLITE = "onnx/model_int8.onnx", "tflite/model_int8.tflite"

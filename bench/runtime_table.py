@@ -19,7 +19,7 @@ from compact_labse.errors import UserError
 from compact_labse.folder import writing_file
 from compact_labse.measure.noise import Comparison, compare
 from compact_labse.measure.results import Record, read
-from compact_labse.measure.speeds import rates
+from compact_labse.measure.speed.speeds import rates
 from compact_labse.measured import MODULES, STATIC, TABLE, TRANSFORMER
 
 SOURCES = {STATIC: "student.jsonl", TRANSFORMER: "minilm.jsonl"}

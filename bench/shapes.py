@@ -20,9 +20,9 @@ from typing import Any
 from compact_labse.errors import UserError
 from compact_labse.folder import writing_file
 from compact_labse.locate import EMBEDDED
-from compact_labse.measure.curves import Curve, curves
-from compact_labse.measure.plain import MODES, Shape
-from compact_labse.measure.processes import CellFailed, answer
+from compact_labse.measure.pages.curves import Curve, curves
+from compact_labse.measure.speed.plain import MODES, Shape
+from compact_labse.measure.speed.processes import CellFailed, answer
 from compact_labse.progress import track
 
 FIELDS = (
@@ -109,7 +109,7 @@ def found(spec: str) -> Path:
 def measure(model: Path, shape: Shape, threads: int) -> dict[str, Any]:
     """One shape in a fresh process; CellFailed with a sentence, running out of memory included."""
     request = json.dumps({"model": str(model), "shape": asdict(shape), "threads": threads})
-    return answer([sys.executable, "-m", "compact_labse.measure.plain", request], threads=threads)
+    return answer([sys.executable, "-m", "compact_labse.measure.speed.plain", request], threads=threads)
 
 
 def _row(name: str, shape: Shape, values: Sequence[dict[str, Any]], note: str) -> dict[str, Any]:

@@ -146,8 +146,8 @@ def export_tflite(folder: Path, out: Path) -> None:
 
 def measure(work: Path, sts: Path, rounds: int) -> list[dict[str, Any]]:
     """A row for each model and file; latencies in processes of their own, in rounds that visit all of them in turn."""
-    from compact_labse.measure.latency import Cell
-    from compact_labse.measure.processes import CellFailed, run_cell, texts_file
+    from compact_labse.measure.speed.latency import Cell
+    from compact_labse.measure.speed.processes import CellFailed, run_cell, texts_file
 
     pairs, cell = load_pipeline("bench", "pages").english_sts(sts), Cell(mode="fixed", batch=1, tokens=20, seconds=1.0)
     places = [(title, file) for title in (ORIGINAL, *MODELS) for file in FILES]

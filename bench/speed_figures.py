@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import median
 
 from compact_labse.errors import UserError
-from compact_labse.measure.entries import ABSENT, Entry, Table
 from compact_labse.measure.noise import Comparison
-from compact_labse.measure.report import markdown_table
+from compact_labse.measure.pages.entries import ABSENT, Entry, Table
+from compact_labse.measure.pages.report import markdown_table
 from compact_labse.measure.results import Record, read
 from compact_labse.pipelines import load_pipeline
 

@@ -19,11 +19,11 @@ from typing import Any
 
 from compact_labse.errors import UserError
 from compact_labse.locate import locate
-from compact_labse.measure.datasets import find, mixed_texts
-from compact_labse.measure.entries import Entry, Table, number
-from compact_labse.measure.processes import CellFailed, answer, idle_cores, texts_file
-from compact_labse.measure.report import markdown_table
-from compact_labse.measure.start import RUNTIMES
+from compact_labse.measure.pages.entries import Entry, Table, number
+from compact_labse.measure.pages.report import markdown_table
+from compact_labse.measure.quality.datasets import find, mixed_texts
+from compact_labse.measure.speed.processes import CellFailed, answer, idle_cores, texts_file
+from compact_labse.measure.speed.start import RUNTIMES
 
 
 def rounds(file: Path, texts: list[str], count: int, python: str) -> list[list[dict[str, Any]]]:
@@ -33,7 +33,7 @@ def rounds(file: Path, texts: list[str], count: int, python: str) -> list[list[d
         for _ in range(count):
             cores = idle_cores(1)
             request = json.dumps({"file": str(file), "texts": str(path), "begun": time.time()})
-            command = [python, "-m", "compact_labse.measure.start", request]
+            command = [python, "-m", "compact_labse.measure.speed.start", request]
             try:
                 found.append(answer(command, threads=1, cores=cores)["steps"])
             except CellFailed as error:

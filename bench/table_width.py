@@ -18,9 +18,9 @@ import torch
 from compact_labse.bodies import StaticBody
 from compact_labse.compress.table_width import UNSEEN, main_directions
 from compact_labse.formats.integers import table8, table_small, untable_small
-from compact_labse.measure.datasets import tatoeba
-from compact_labse.measure.languages import TATOEBA_SETS
-from compact_labse.measure.quality import nearest
+from compact_labse.measure.quality.datasets import tatoeba
+from compact_labse.measure.quality.languages import TATOEBA_SETS
+from compact_labse.measure.quality.quality import nearest
 from compact_labse.torch_encoder import TorchEncoder
 
 BITS = (32, 8, 4)

@@ -116,8 +116,8 @@ def export(folder: Path, out: Path, kinds: Sequence[str] = tuple(FILES)) -> None
 def measure(work: Path, sts: Path, rounds: int, wanted: Sequence[tuple[str, str, str]] = ROWS) -> list[dict[str, Any]]:
     """Every row's figures; speed and memory in processes of their own, in rounds that visit all rows in turn."""
     from compact_labse.formats import contract
-    from compact_labse.measure.latency import Cell
-    from compact_labse.measure.processes import run_cell, texts_file
+    from compact_labse.measure.speed.latency import Cell
+    from compact_labse.measure.speed.processes import run_cell, texts_file
 
     pairs = load_pipeline("bench", "pages").english_sts(sts)
     paths = {title: work / "exported" / name / "onnx" / contract.FILES[kind] for title, name, kind in wanted}

@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median
 
 import compact_labse
-from compact_labse.measure.datasets import find, mixed_texts
 from compact_labse.measure.environment import resident_bytes
-from compact_labse.measure.processes import thread_environment
+from compact_labse.measure.quality.datasets import find, mixed_texts
+from compact_labse.measure.speed.processes import thread_environment
 from compact_labse.progress import track
 
 BUDGETS = (128, 256, 512, 1024, 2048)

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from compact_labse.encoder import Encoder, load
-from compact_labse.measure.datasets import tatoeba
-from compact_labse.measure.quality import retrieval_accuracy
+from compact_labse.measure.quality.datasets import tatoeba
+from compact_labse.measure.quality.quality import retrieval_accuracy
 
 
 def scores(encoder: Encoder, data: dict[str, tuple[list[str], list[str]]]) -> dict[str, tuple[float, float]]:

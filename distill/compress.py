@@ -149,7 +149,7 @@ def prepare(cfg: CompressConfig) -> Workbench:
     from compact_labse.compress.quality import Judge
     from compact_labse.compress.workbench import Workbench
     from compact_labse.formats.onnx.graph import bag_of_tokens
-    from compact_labse.measure.datasets import find
+    from compact_labse.measure.quality.datasets import find
     from compact_labse.measure.results import Results
     from compact_labse.stages import hash_of
     from compact_labse.torch_encoder import TorchEncoder
@@ -190,7 +190,7 @@ def prepare(cfg: CompressConfig) -> Workbench:
 
 def show(table: Any) -> None:
     """Draw a table on stderr, where progress goes."""
-    from compact_labse.measure.report import print_table
+    from compact_labse.measure.pages.report import print_table
 
     print_table(table, sys.stderr)
 

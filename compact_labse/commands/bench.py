@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, write the report into --out and print its tables."""
     from compact_labse.errors import UserError
-    from compact_labse.measure.report import print_report, to_json
+    from compact_labse.measure.pages.report import print_report, to_json
     from compact_labse.pipelines import load_pipeline
     from compact_labse.progress import say
 
@@ -132,8 +132,8 @@ def run_compare(args: argparse.Namespace) -> int:
     import sys
 
     from compact_labse.errors import GateError
+    from compact_labse.measure.pages.report import print_table
     from compact_labse.measure.regressions import as_table, find_changes, other_conditions, percent, read_results
-    from compact_labse.measure.report import print_table
     from compact_labse.progress import say
 
     threshold = percent(args.threshold)

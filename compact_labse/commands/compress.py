@@ -100,7 +100,7 @@ def _print(args: argparse.Namespace, found: Any) -> None:
     import sys
 
     from compact_labse.compress.evidence import front_table, steps_table
-    from compact_labse.measure.report import print_table
+    from compact_labse.measure.pages.report import print_table
 
     print_table(front_table(found.rows, "Pareto front"), sys.stdout)
     print_table(steps_table(found.steps), sys.stdout)

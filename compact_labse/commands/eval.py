@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compact_labse.measure.datasets import Dataset
+    from compact_labse.measure.quality.datasets import Dataset
     from compact_labse.measure.results import Record
 
 TATOEBA_SETS = ("14", "29", "36", "112")
@@ -46,13 +46,13 @@ def run(args: argparse.Namespace) -> int:
 
     from compact_labse.errors import UserError
     from compact_labse.measure.artifact import open_all
-    from compact_labse.measure.datasets import find
     from compact_labse.measure.environment import usable_cores
-    from compact_labse.measure.mteb_tasks import find_tasks, record_mteb
-    from compact_labse.measure.report import print_report, write_report
+    from compact_labse.measure.pages.report import print_report, write_report
+    from compact_labse.measure.pages.summary import summarise
+    from compact_labse.measure.quality.datasets import find
+    from compact_labse.measure.quality.mteb_tasks import find_tasks, record_mteb
+    from compact_labse.measure.quality.suite import record_suite
     from compact_labse.measure.results import Results
-    from compact_labse.measure.suite import record_suite
-    from compact_labse.measure.summary import summarise
 
     if args.threads is not None and args.threads < 1:
         raise UserError(f"--threads must be at least 1, got {args.threads}")
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def worst_texts(records: Sequence[Record], datasets: Sequence[Dataset]) -> list[str]:
     """For every agreement, the text on which the two encoders differ most."""
-    from compact_labse.measure.evaluate import agreement_texts
+    from compact_labse.measure.quality.evaluate import agreement_texts
     from compact_labse.measure.runs import AGREEMENT_TEXTS
 
     by_name = {dataset.name: dataset for dataset in datasets}

@@ -12,8 +12,8 @@ from compact_labse.compress.budget import Budget
 from compact_labse.compress.candidates import Candidate
 from compact_labse.compress.search import front
 from compact_labse.folder import writing_file
-from compact_labse.measure.entries import Entry, Table
-from compact_labse.measure.report import markdown_table
+from compact_labse.measure.pages.entries import Entry, Table
+from compact_labse.measure.pages.report import markdown_table
 
 LEGEND = (
     "MB are the ONNX file and the tokenizer; ms one sentence of 20 tokens on one thread, tokenizing and model; kept is "

@@ -18,8 +18,8 @@ from compact_labse.corpus.read import read_pairs, read_texts
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.folder import sha256_file
-from compact_labse.measure.datasets import Dataset, Parallel, Similarity
-from compact_labse.measure.quality import nearest
+from compact_labse.measure.quality.datasets import Dataset, Parallel, Similarity
+from compact_labse.measure.quality.quality import nearest
 
 TEXTS = "texts"
 MOST, MOST_HELD = 100_000, 1000  # rows of each language

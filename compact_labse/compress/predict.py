@@ -34,8 +34,8 @@ from compact_labse.formats.onnx.graph import graph_of, save, stamp
 from compact_labse.formats.onnx.quantize import has_linears, quantize
 from compact_labse.formats.onnx.row_plan import RowPlan
 from compact_labse.formats.peer_files import plain_tokenizer
-from compact_labse.measure.latency import Cell
-from compact_labse.measure.processes import run_cell, texts_file
+from compact_labse.measure.speed.latency import Cell
+from compact_labse.measure.speed.processes import run_cell, texts_file
 from compact_labse.torch_encoder import TorchEncoder
 
 ROWS = 4099  # of the table while exporting: a prime, which no other axis has

@@ -8,8 +8,8 @@ from typing import Any
 
 from compact_labse.encoder import Encoder
 from compact_labse.measure.artifact import Artifact, describe
-from compact_labse.measure.datasets import Dataset, Parallel, digest
-from compact_labse.measure.evaluate import Remembering
+from compact_labse.measure.quality.datasets import Dataset, Parallel, digest
+from compact_labse.measure.quality.evaluate import Remembering
 from compact_labse.measure.results import Record, Results
 from compact_labse.measure.runs import record_agreement, record_quality
 from compact_labse.progress import say

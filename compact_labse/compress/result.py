@@ -11,9 +11,9 @@ from compact_labse.compress import evidence
 from compact_labse.compress.evidence import Row
 from compact_labse.compress.workbench import Workbench
 from compact_labse.folder import model_hash, write_lineage, writing_folder
-from compact_labse.measure.report import write_report
+from compact_labse.measure.pages.report import write_report
+from compact_labse.measure.pages.summary import summarise
 from compact_labse.measure.results import command_line
-from compact_labse.measure.summary import summarise
 
 WEIGHTS, EVIDENCE = "weights", "evidence"
 

@@ -15,8 +15,8 @@ from compact_labse.folder import model_hash, read_lineage, sha256_file
 from compact_labse.formats.artifacts import entries
 from compact_labse.locate import locate
 from compact_labse.measure.origins import dtype_of, made_from
-from compact_labse.measure.peer_encoders import BareOnnx
-from compact_labse.measure.runners import ONNX, check_runner, runtime_of, split_runner
+from compact_labse.measure.speed.peer_encoders import BareOnnx
+from compact_labse.measure.speed.runners import ONNX, check_runner, runtime_of, split_runner
 
 _RUNTIMES = {".onnx": "onnxruntime", ".ort": "onnxruntime", ".tflite": "litert"}
 _FORMAT_FOLDERS = ("onnx", "tflite")

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from compact_labse.errors import UserError
-from compact_labse.measure.entries import Entry, Table, number
+from compact_labse.measure.pages.entries import Entry, Table, number
+from compact_labse.measure.pages.summary import cell_name
 from compact_labse.measure.results import Record, read
-from compact_labse.measure.summary import cell_name
 
 ALPHA, DRAWS, SEED = 0.05, 2000, 17
 QUALITY = ("xx_en", "en_xx", "spearman")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from compact_labse.measure.artifact import Artifact
-from compact_labse.measure.datasets import Dataset, digest
-from compact_labse.measure.evaluate import Encodes, Values, agreement_texts, compare_encoders, evaluate
+from compact_labse.measure.quality.datasets import Dataset, digest
+from compact_labse.measure.quality.evaluate import Encodes, Values, agreement_texts, compare_encoders, evaluate
 from compact_labse.measure.results import Record, Results, record, result_key
 
 AGREEMENT_TEXTS = 200

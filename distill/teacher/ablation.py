@@ -210,7 +210,7 @@ def _keep_shared(work: Path, corpus: Path) -> None:
 def _evaluate(cfg: AblationConfig, folder: Path, results: Any) -> None:
     """Tatoeba and PUD, both directions, into the results, unless they are there."""
     from compact_labse.measure.artifact import open_all
-    from compact_labse.measure.datasets import find
+    from compact_labse.measure.quality.datasets import find
     from compact_labse.measure.runs import record_quality
 
     ((artifact, encoder),) = open_all([f"{folder.name}={folder}"], threads=1)

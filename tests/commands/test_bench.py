@@ -82,7 +82,7 @@ def test_an_evaluation_that_fails_is_a_row_too(
     def explode(*_: Any) -> None:
         raise MemoryError("16 GB")
 
-    monkeypatch.setattr("compact_labse.measure.suite.record_quality", explode)
+    monkeypatch.setattr("compact_labse.measure.quality.suite.record_quality", explode)
     monkeypatch.setattr(compare, "record_speeds", lambda *_: None)
     with pytest.raises(
         UserError, match="nothing could be measured of static: quality on pairs: out of memory: MemoryError"

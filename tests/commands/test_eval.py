@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compact_labse.cli import main
-from compact_labse.measure import evaluate
+from compact_labse.measure.quality import evaluate
 
 PAIRS = [("Good morning", "Guten Morgen"), ("The train is late", "Der Zug ist spät"), ("I like tea", "Ich mag Tee")]
 

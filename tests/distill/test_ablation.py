@@ -42,7 +42,7 @@ def given(tmp_path, monkeypatch):
 
 
 def load_sets():
-    from compact_labse.measure import datasets
+    from compact_labse.measure.quality import datasets
 
     return datasets.TATOEBA_SETS
 

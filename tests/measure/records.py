@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from compact_labse.measure.latency import Cell
 from compact_labse.measure.results import Record, record
+from compact_labse.measure.speed.latency import Cell
 
 SHAPES = (Cell(mode="fixed"), Cell(mode="fixed", batch=32))
 

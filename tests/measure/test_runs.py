@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from compact_labse.measure import speeds
 from compact_labse.measure.artifact import Artifact
-from compact_labse.measure.latency import Cell
-from compact_labse.measure.processes import CellFailed
 from compact_labse.measure.results import Results
-from compact_labse.measure.speeds import record_speeds
+from compact_labse.measure.speed import speeds
+from compact_labse.measure.speed.latency import Cell
+from compact_labse.measure.speed.processes import CellFailed
+from compact_labse.measure.speed.speeds import record_speeds
 from tests.measure.records import model
 
 A, B = Artifact(**model("a")), Artifact(**model("b"))

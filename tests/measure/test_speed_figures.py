@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from compact_labse.errors import UserError
-from compact_labse.measure.latency import Cell
 from compact_labse.measure.results import Results, record
+from compact_labse.measure.speed.latency import Cell
 from compact_labse.pipelines import load_pipeline
 from tests.measure.records import model, speed
 

@@ -1,0 +1,1 @@
+"""Evaluation data, and every measure of how good vectors are."""
