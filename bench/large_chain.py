@@ -32,15 +32,14 @@ COMMAND = "import sys; from compact_labse.cli import main; sys.exit(main(sys.arg
 EXPORT = """
 import sys
 from pathlib import Path
-from compact_labse import sample
 from compact_labse.formats.gates.parity import LIMITS
 from compact_labse.formats.onnx.write import CALIBRATION_TEXTS
 from compact_labse.pipelines import load_pipeline
 
 model, out, count, languages = sys.argv[1:]
-whole, kept = sample.sentences, {"test": int(count), "calibration": CALIBRATION_TEXTS + int(count)}
-sample.sentences = lambda language, part: whole(language, part)[: kept[part]]
 pipeline = load_pipeline("export", "onnx_export")
+whole, kept = pipeline._sample, {"test": int(count), "calibration": CALIBRATION_TEXTS + int(count)}
+pipeline._sample = lambda some, part: {code: texts[: kept[part]] for code, texts in whole(some, part).items()}
 pipeline.run(pipeline.OnnxExport(model=model, out=Path(out), formats=("int8",), overwrite=True,
                                  languages=tuple(languages.split(",")), reason="random weights",
                                  loosen=dict.fromkeys(LIMITS["int8"].gates(), -1.0)))

@@ -43,3 +43,16 @@ def test_only_weights_count(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(bytes(1_000_000))
     assert chain.size(tmp_path) == 3.0
+
+
+@pytest.mark.slow
+def test_the_export_measures_its_gates_and_enforces_none(tiny, tmp_path):
+    """A model whose vectors the gates of int8 would refuse is written all the same, with what they found."""
+    pytest.importorskip("onnxscript", reason="exports need the extra 'onnx'")
+    chain = load_pipeline("bench", "large_chain")
+    words = [sys.executable, "-c", chain.EXPORT, str(tiny("labse")), str(tmp_path / "out"), "1", "de,th"]
+    subprocess.run(words, check=True, timeout=400)
+    entry = json.loads((tmp_path / "out" / "onnx" / "parity.json").read_text())["artifacts"]["model_int8.onnx"]
+    assert set(entry["loosened"].values()) == {-1.0}
+    assert set(entry["languages"]) >= {"de", "th"}
+    assert 0 < entry["figures"]["worst_cosine"]["value"] < 1
