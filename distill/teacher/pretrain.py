@@ -180,7 +180,8 @@ def _task(cfg: PretrainConfig, pairs: Any, tokens: Path, files: list[str], token
     """What the loop trains, as yet without a model."""
     from compact_labse.training import ranks
     from compact_labse.training.masking import pieces_of
-    from compact_labse.training.mlm import Draws, MaskedLM, frame_of
+    from compact_labse.training.mlm import MaskedLM
+    from compact_labse.training.mlm_rows import Draws, frame_of
 
     return MaskedLM(
         pairs,

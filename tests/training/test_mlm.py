@@ -16,8 +16,9 @@ from compact_labse.pairs import Pairs, write_pairs, write_tokens
 from compact_labse.students.config import StudentConfig
 from compact_labse.training import mlm_model, ranks
 from compact_labse.training.masking import MaskingConfig, pieces_of
-from compact_labse.training.mlm import Draws, Frame, MaskedLM, frame_of, framed
+from compact_labse.training.mlm import MaskedLM
 from compact_labse.training.mlm_model import HEADS, new_masked_model, open_masked_model
+from compact_labse.training.mlm_rows import Draws, Frame, frame_of, framed
 from tests.tiny_models import unigram, wordpiece
 from tests.tiny_pairs import GERMAN, sentences
 
