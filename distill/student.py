@@ -119,8 +119,8 @@ def _distill(cfg: DistillConfig) -> Path:
         pairs=pairs,
         weight_F=np.array([cfg.corpus.weight_of(file) for file in files]),
         seed=seed,
-        depends_on={"start": model_hash(Path(start))}
-        if Path(start).is_dir()
+        depends_on={"given": hash_of(given.to_str())}
+        if given is not None and Path(start).is_dir()
         else {"vocabulary": asdict(cfg.vocabulary), **trained_on},
     )
     tokens = prepare.prepare_tokens(pairs, tokenizer, cfg.student, [pairs_key, vocabulary_key], work / "tokens")

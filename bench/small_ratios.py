@@ -1,0 +1,243 @@
+"""LEALLA's ratios on a static model of our own: how much of its accuracy 14.6, 22.7 and 31 % of its size keep.
+
+    python bench/small_ratios.py TEACHER --data SOURCE... --eval EVAL --minutes 8 --out DIR [--results NAME]
+
+For each ratio the table gets as narrow as it says, by the directions of sentence vectors in which translations agree
+most beside how they differ, and `distill` trains the copy for so long: to rank translations, and to find sentences as
+similar as the teacher does. Pairs with a sentence of EVAL are left out of both. Every copy and the teacher are exported
+in float32, 8 and 4 bits. Accuracy is the mean over languages, in percent, to English and from it. `--minutes 0` does
+without training. Shapes: N pairs, E teacher dimension.
+
+The ratios are those of Mao and Nakagawa 2023 (arXiv 2302.08387), against LaBSE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compact_labse.compress.shared_directions import shared_directions, write_narrow
+from compact_labse.pipelines import load_pipeline, pipeline_folder
+from compact_labse.progress import say
+
+BATCHES, BATCH, SEED = 60, 2048, 0
+STAGES = ("pairs", "vocabulary", "tokens")
+KINDS = ("fp32", "int8", "int4")
+SETS = {"tatoeba": "Tatoeba-29", "pud": "PUD-17"}
+SIDES = ("to English", "from English")
+Scores = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """At most `size` percent of the teacher's parameters, at least `keep` percent of its accuracy."""
+
+    size: float
+    keep: float
+
+    @property
+    def name(self) -> str:
+        """Of its folders."""
+        return f"{self.size:.1f}".replace(".", "_")
+
+
+RATIOS = (Ratio(size=14.6, keep=96.4), Ratio(size=22.7, keep=98.4), Ratio(size=31.0, keep=99.8))
+
+
+def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
+    """How a copy is trained: `distill/shipped.yaml` from the narrowed teacher, and for a trained one's rates."""
+    from compact_labse.commands.distill import WORDS
+    from compact_labse.configuration import read_config
+
+    folders = {name: args.out / f"{name}-{ratio.name}" for name in ("narrow", "healed")}
+    minutes = args.minutes or 1.0  # with 0 nothing is trained
+    settings = {
+        "teacher": args.teacher,
+        "out": folders["healed"],
+        "targets": args.out / "targets",
+        "student.start": folders["narrow"],
+        "student.dim": width,
+        "corpus.temperature": 4.0,
+        "objectives.teacher_bf16": "false",
+        "objectives.scale": 25.0,
+        "objectives.margin": 0.15,
+        "loop.steps": "null",
+        "loop.max_minutes": minutes,
+        "loop.eval_every": 0,
+        "loop.optimizer.table_lr": 0.0025,
+        "loop.optimizer.warmup": 0.05,
+    }
+    words = ["--config", str(pipeline_folder("distill") / "shipped.yaml"), "--data", *map(str, args.data)]
+    words += ["--corpus.avoid", *(str(args.eval / name) for name in ("tatoeba", "pud", "sts"))]
+    words += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    return read_config(words, load_pipeline("distill", "student").DistillConfig, WORDS)
+
+
+def vectors(encoder: Any, cfg: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's vectors `[N, E]` of both sides of some training pairs, drawn as training draws them."""
+    from compact_labse import prepare
+    from compact_labse.corpus.files import PAIR_KINDS, find_sources
+    from compact_labse.training.distillation import corpus_sampler
+
+    sources = find_sources(cfg.data, None, PAIR_KINDS)
+    pairs, _ = prepare.prepare_pairs(sources, [], cfg.corpus, cfg.work_folder / "pairs")
+    batch = min(BATCH, len(pairs.train_rows))
+    sampler = corpus_sampler(pairs, [source.name for source in sources], cfg.corpus, batch, SEED)
+    rows = np.concatenate([sampler.rows(step) for step in range(BATCHES)])
+    rows = np.unique(rows)
+    return encoder.encode(pairs.source.texts(rows)), encoder.encode(pairs.target.texts(rows))
+
+
+def evaluation(folder: Path) -> dict[str, Any]:
+    """Sentences and their English translations, by set and language."""
+    from compact_labse.measure.quality.datasets import pud, tatoeba
+    from compact_labse.measure.quality.languages import PUD_17, TATOEBA_SETS
+
+    spoken = pud(folder / "pud")
+    return {
+        "tatoeba": tatoeba(folder / "tatoeba", TATOEBA_SETS["29"]),
+        "pud": {code: spoken[code] for code in PUD_17},
+    }
+
+
+def scores(model: Path, data: Mapping[str, Mapping[str, Any]]) -> Scores:
+    """Mean accuracy over languages, to English and from it, by set."""
+    from compact_labse.encoder import load
+    from compact_labse.measure.quality.quality import retrieval_accuracy
+
+    encoder, found = load(str(model)), {}
+    for name, languages in data.items():
+        both = [retrieval_accuracy(*(encoder.encode(list(side)) for side in sides[:2])) for sides in languages.values()]
+        means = (np.mean([one.forward for one in both]), np.mean([one.backward for one in both]))
+        found[name] = (round(float(means[0]), 2), round(float(means[1]), 2))
+    return found
+
+
+def files(model: Path, out: Path, data: Mapping[str, Any], float32: Scores) -> dict[str, Any]:
+    """Bytes and scores of a model's exports through the gates; those of float32 are the folder's own scores."""
+    from compact_labse.errors import GateError
+    from compact_labse.formats.contract import FILES
+
+    export, found = load_pipeline("export", "onnx_export"), dict[str, Any]()
+    for kind in KINDS:
+        file = out / kind / "onnx" / FILES[kind]
+        if not file.is_file():
+            try:
+                export.run(export.OnnxExport(model=str(model), out=out / kind, formats=(kind,)))
+            except GateError as error:
+                say(f"{kind}: {error}")
+                continue
+        found[kind] = {
+            "bytes": file.stat().st_size,
+            "scores": float32 if kind == "fp32" else scores(file, data),
+        }
+    return found
+
+
+def copy_of(args: argparse.Namespace, ratio: Ratio, teacher: Any, data: Any, shared: list[Path]) -> dict[str, Any]:
+    """Make, train and measure the copy of one ratio; what an earlier run made is reused."""
+    dim, pieces = teacher.dim, teacher.tokens.vocab_size
+    width = int(dim * ratio.size / 100)
+    cfg = recipe(args, ratio, width)
+    narrow, healed = Path(cfg.student.start), Path(cfg.out)
+    for stage in STAGES:
+        if shared and not (cfg.work_folder / stage).exists():
+            shutil.copytree(shared[0] / stage, cfg.work_folder / stage, copy_function=os.link)
+    if not narrow.is_dir():
+        write_narrow(args.teacher, shared_directions(*vectors(teacher, cfg), width), narrow)
+    before = scores(narrow, data)
+    say(f"{ratio.size} %: {width} wide, before training {before}")
+    if args.minutes and not healed.is_dir():
+        load_pipeline("distill", "student").run(cfg)
+    shared.append(cfg.work_folder)
+    model = healed if args.minutes else narrow
+    after = scores(model, data) if args.minutes else before
+    say(f"{ratio.size} %: {after}")
+    return {
+        "size_percent": round(100 * width / dim, 2),
+        "wanted": {"size": ratio.size, "keep": ratio.keep},
+        "width": width,
+        "parameters": pieces * width,
+        "before": before,
+        "after": after,
+        "files": files(model, args.out / f"exported-{ratio.name}", data, after),
+    }
+
+
+def kept(found: Scores, whole: Scores) -> dict[str, tuple[float, ...]]:
+    """Percent of the teacher's scores."""
+    return {name: tuple(round(100 * a / b, 1) for a, b in zip(found[name], whole[name], strict=True)) for name in whole}
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The figures as Markdown: scores of each copy, then bytes and what files in fewer bits keep."""
+    whole = found["teacher"]
+    lines = [
+        "| parameters | width | "
+        + " | ".join(f"{title}, {side}" for title in SETS.values() for side in SIDES)
+        + " | kept |",
+        "|---|---|" + "---|" * (2 * len(SETS) + 1),
+    ]
+    for title, row, stage in _rows(found):
+        share = kept(row[stage], whole["after"])
+        cells = [f"{value:.1f}" for name in SETS for value in row[stage][name]]
+        least = min(min(values) for values in share.values())
+        lines.append(f"| {title} | {row['width']} | {' | '.join(cells)} | {least:.1f} % |")
+    first = whole["files"]["fp32"]["bytes"]
+    lines += ["", "| copy | file | MB | of the teacher's | kept |", "|---|---|---|---|---|"]
+    for row in (whole, *found["copies"]):
+        for kind, file in row["files"].items():
+            least = min(min(values) for values in kept(file["scores"], whole["after"]).values())
+            sizes = f"{file['bytes'] / 1e6:.1f} | {100 * file['bytes'] / first:.1f} %"
+            lines.append(f"| {row['width']} wide | {kind} | {sizes} | {least:.1f} % |")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:
+    rows = [("100 %, the teacher", found["teacher"], "after")]
+    for row in found["copies"]:
+        rows.append((f"{row['size_percent']:.1f} %", row, "before"))
+        if row["after"] != row["before"]:
+            rows.append((f"{row['size_percent']:.1f} %, trained", row, "after"))
+    return rows
+
+
+def main() -> None:
+    """Make, train and measure the teacher's copies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("teacher", type=Path, help="the folder of a static model")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="sentence pairs to train on")
+    parser.add_argument("--eval", type=Path, required=True, help="folder with tatoeba/, pud/ and sts/")
+    parser.add_argument("--minutes", type=float, required=True, help="of training of each copy")
+    parser.add_argument("--out", type=Path, required=True, help="folder for models and files: 4 GB")
+    parser.add_argument("--results", type=Path, help="write RESULTS.json and RESULTS.md")
+    args = parser.parse_args()
+    from compact_labse.encoder import load
+
+    teacher, data = load(str(args.teacher)), evaluation(args.eval)
+    whole = scores(args.teacher, data)
+    say(f"teacher: {whole}")
+    exported = files(args.teacher, args.out / "exported-teacher", data, whole)
+    shared: list[Path] = []
+    found = {
+        "minutes": args.minutes,
+        "teacher": {
+            "width": teacher.dim,
+            "parameters": teacher.dim * teacher.tokens.vocab_size,
+            "after": whole,
+            "files": exported,
+        },
+        "copies": [copy_of(args, ratio, teacher, data, shared) for ratio in RATIOS],
+    }
+    load_pipeline("bench", "pages").write(args.results, found, page(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""A bag of tokens made narrower for finding translations: its vectors on the directions in which translations agree.
+
+Shapes: N pairs, D dimension, W width, V pieces.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from compact_labse.compress.model_files import body_path, copy_rest
+from compact_labse.errors import UserError
+from compact_labse.folder import model_hash, write_lineage, writing_folder
+
+RIDGE = 0.02  # of the mean squared difference, so that directions in which pairs hardly differ do not decide alone
+WHITENING = 0.25  # 0: principal components; 1: discriminants, which forget what tells similar sentences apart
+TABLE, WEIGHTS = "embedding.weight", "model.safetensors"
+
+
+def shared_directions(x_ND: np.ndarray, y_ND: np.ndarray, width: int) -> np.ndarray:
+    """The map `[D, W]` to the directions in which translations (the rows of x and y) agree most.
+
+    A part of the way from principal components to Fisher's linear discriminants: the differences of translations are
+    whitened by the share `WHITENING` of the exponent, then the strongest directions of what both sides have in common
+    are kept.
+    """
+    if not 1 <= width <= x_ND.shape[1]:
+        raise UserError(f"the width must be from 1 to the {x_ND.shape[1]} of the vectors, got {width}")
+    difference_ND = (x_ND - y_ND).astype(np.float64)
+    noise_DD = difference_ND.T @ difference_ND / len(x_ND)
+    common_DD = x_ND.T.astype(np.float64) @ y_ND / len(x_ND)
+    noise_DD += max(RIDGE * np.trace(noise_DD) / len(noise_DD), 1e-12) * np.eye(len(noise_DD))
+    power_D, basis_DD = np.linalg.eigh(noise_DD)
+    whiten_DD = basis_DD @ np.diag(power_D ** (-WHITENING / 2)) @ basis_DD.T
+    _, found_DD = np.linalg.eigh(whiten_DD @ (common_DD + common_DD.T) @ whiten_DD)
+    return np.asarray(whiten_DD @ found_DD[:, ::-1][:, :width])
+
+
+def write_narrow(model: Path, map_DW: np.ndarray, out: Path) -> None:
+    """A copy of a static model's folder whose table is mapped, its values as large on average as they were."""
+    from safetensors.numpy import load_file, save_file
+
+    path = body_path(model)
+    tensors = load_file(model / path / WEIGHTS)
+    if set(tensors) != {TABLE}:
+        raise UserError(f"{model} is no bag of tokens: its weights are {', '.join(sorted(tensors)[:4])}, ...")
+    table_VD = tensors[TABLE]
+    table_VW = (table_VD @ map_DW.astype(np.float32)).astype(np.float32)
+    table_VW *= np.sqrt(np.square(table_VD).mean() / np.square(table_VW).mean())
+    with writing_folder(out) as folder:
+        copy_rest(model, folder, path, written=())
+        (folder / path).mkdir(parents=True, exist_ok=True)
+        save_file({TABLE: table_VW}, folder / path / WEIGHTS, metadata={"format": "pt"})
+        write_lineage(
+            folder, command="narrow", config={"width": map_DW.shape[1]}, inputs={str(model): model_hash(model)}
+        )
