@@ -1,18 +1,20 @@
-"""Fill README's figures, between its `figures` marks, from the committed results: `python bench/figures.py [--check]`.
+"""Fill the documents' figures, between their marks, from committed results: `python bench/figures.py [--check]`.
 
-Without results nothing changes. `--check` writes nothing and fails if README differs from what the results say.
+README gets an overview, `bench/results/README.md` and the shipped student's card every table. `--check` writes nothing
+and fails if a document differs from what the results say. With `--readme` it is that document alone, with all tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from compact_labse.errors import UserError
+from compact_labse.measure.pages.overview import overview
 from compact_labse.measure.pages.report import environment_line, markdown_table
-from compact_labse.measure.pages.summary import summarise
+from compact_labse.measure.pages.summary import Summary, summarise
 from compact_labse.measure.pages.tables import footnotes, tables
 from compact_labse.measure.results import Record, read
 
@@ -21,14 +23,23 @@ _HERE = Path(__file__).resolve().parent
 
 
 def figures(records: Sequence[Record]) -> str:
-    """The Markdown that belongs between the marks."""
+    """The Markdown that belongs between the marks: every table, the notes and the machine."""
     summary = summarise(records)
     parts = []
     for table in tables(summary):
         parts += [f"**{table.title}**", markdown_table(table)]
-    parts.append("\n".join(f"- {note}" for note in footnotes(summary)))
-    parts.append(environment_line(summary))
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(part for part in (*parts, *_foot(summary)) if part)
+
+
+def short(records: Sequence[Record]) -> str:
+    """The same for a document that shows an overview only."""
+    summary = summarise(records)
+    notes = [note for note in footnotes(summary) if note.startswith("Not trained")]
+    return "\n\n".join((markdown_table(overview(summary)), "\n".join(notes), environment_line(summary)))
+
+
+def _foot(summary: Summary) -> tuple[str, str]:
+    return "\n".join(f"- {note}" for note in footnotes(summary)), environment_line(summary)
 
 
 def filled(readme: str, inside: str) -> str:
@@ -40,29 +51,43 @@ def filled(readme: str, inside: str) -> str:
     return f"{before}{BEGIN}\n\n{inside}\n\n{END}{after}"
 
 
+DOCUMENTS: dict[Path, Callable[[Sequence[Record]], str]] = {
+    _HERE.parent / "README.md": short,
+    _HERE / "results" / "README.md": figures,
+    _HERE.parent / "compact_labse" / "shipped" / "README.md": figures,
+}
+
+
+def update(document: Path, inside: str, *, check: bool) -> bool:
+    """Bring one document up to date, or only look whether it is; False if it was to be checked and differs."""
+    text = document.read_text(encoding="utf-8")
+    wanted = filled(text, inside)
+    if wanted == text:
+        print(f"{document.name} is up to date")
+    elif check:
+        print(f"{document} differs from its results: run `python bench/figures.py`", file=sys.stderr)
+        return False
+    else:
+        document.write_text(wanted, encoding="utf-8")
+        print(f"{document.name} updated")
+    return True
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Update README, or check it; 1 if it is out of date."""
-    parser = argparse.ArgumentParser(description="fill README's figures from committed results")
-    parser.add_argument("--check", action="store_true", help="only say whether README is up to date")
-    parser.add_argument("--readme", type=Path, default=_HERE.parent / "README.md")
+    """Update the documents, or check them; 1 if one is out of date."""
+    parser = argparse.ArgumentParser(description="fill the documents' figures from committed results")
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    parser.add_argument("--readme", type=Path, help="this document alone")
     parser.add_argument("--results", type=Path, default=_HERE / "results", help="folder of .jsonl files")
     args = parser.parse_args(argv)
     files = sorted(args.results.glob("*.jsonl"))
     records = [record for file in files for record in read(file)]
     if not records:
-        print(f"no results in {args.results}; README is left as it is")
+        print(f"no results in {args.results}; everything is left as it is")
         return 0
-    readme = args.readme.read_text(encoding="utf-8")
-    wanted = filled(readme, figures(records))
-    if wanted == readme:
-        print(f"{args.readme.name} is up to date")
-        return 0
-    if args.check:
-        print(f"{args.readme.name} differs from its results: run `python bench/figures.py`", file=sys.stderr)
-        return 1
-    args.readme.write_text(wanted, encoding="utf-8")
-    print(f"{args.readme.name} updated from {len(records)} records")
-    return 0
+    makers = {args.readme: figures} if args.readme else DOCUMENTS
+    current = [update(document, make(records), check=args.check) for document, make in makers.items()]
+    return 0 if all(current) else 1
 
 
 if __name__ == "__main__":

@@ -45,6 +45,17 @@ def test_figures_are_filled_once_and_checked(words: list[str], tmp_path: Path):
     assert figures.main([*words, "--check"]) == 1
 
 
+def test_an_overview_has_one_line_for_each_model():
+    student, teacher = model("student"), model("teacher")
+    records = [speed(student, 5, 0), retrieval(student, "pud", de=90), retrieval(student, "sample", de=10)]
+    head, _, *rows = figures.short([*records, retrieval(teacher, "pud", de=95)]).split("\n\n")[0].split("\n")
+    assert "pud" in head
+    assert "sample" not in head
+    assert [row.split(" | ")[0] for row in rows] == ["| student", "| teacher"]
+    assert "| 90.0 |" in rows[0]
+    assert "| 95.0 |" in rows[1]
+
+
 @pytest.mark.parametrize("text", ["no marks", f"{figures.END}\n{figures.BEGIN}", figures.BEGIN])
 def test_a_readme_without_marks_is_an_error(text: str):
     with pytest.raises(UserError, match="README needs the lines"):

@@ -26,7 +26,7 @@ def quality_table(summary: Summary) -> Table | None:
         return None
     header = ["model"] + [column_title(*column) for column in columns]
     rows = [
-        [Entry(row.label, row.label)] + [number(_mean(row, *column), 1) for column in columns] for row in summary.rows
+        [Entry(row.label, row.label)] + [number(mean_of(row, *column), 1) for column in columns] for row in summary.rows
     ]
     return Table(title="Quality", header=header, rows=rows)
 
@@ -92,7 +92,8 @@ def column_title(dataset: str, name: str, measure: str) -> str:
     return f"{full} {DIRECTIONS.get(measure, measure)}"
 
 
-def _mean(row: Row, dataset: str, name: str, measure: str) -> float | None:
+def mean_of(row: Row, dataset: str, name: str, measure: str) -> float | None:
+    """The mean of one measure over one language set; None where it was not measured."""
     found: float | None = row.quality.get(dataset, {}).get("means", {}).get(name, {}).get(measure)
     return found
 
