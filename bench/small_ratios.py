@@ -14,6 +14,7 @@ The ratios are those of Mao and Nakagawa 2023 (arXiv 2302.08387), against LaBSE.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -24,10 +25,12 @@ from typing import Any
 import numpy as np
 
 from compact_labse.compress.shared_directions import shared_directions, write_narrow
+from compact_labse.folder import sha256_file
 from compact_labse.pipelines import load_pipeline, pipeline_folder
 from compact_labse.progress import say
 
 BATCHES, BATCH, SEED = 60, 2048, 0
+KNOWN = "scores.json"  # of models and files measured before, by their hash
 STAGES = ("pairs", "vocabulary", "tokens")
 KINDS = ("fp32", "int8", "int4")
 SETS = {"tatoeba": "Tatoeba-29", "pud": "PUD-17"}
@@ -57,7 +60,6 @@ def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
     from compact_labse.configuration import read_config
 
     folders = {name: args.out / f"{name}-{ratio.name}" for name in ("narrow", "healed")}
-    minutes = args.minutes or 1.0  # with 0 nothing is trained
     settings = {
         "teacher": args.teacher,
         "out": folders["healed"],
@@ -69,7 +71,7 @@ def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
         "objectives.scale": 25.0,
         "objectives.margin": 0.15,
         "loop.steps": "null",
-        "loop.max_minutes": minutes,
+        "loop.max_minutes": args.minutes or 1.0,  # with 0 nothing is trained
         "loop.eval_every": 0,
         "loop.optimizer.table_lr": 0.0025,
         "loop.optimizer.warmup": 0.05,
@@ -80,8 +82,13 @@ def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
     return read_config(words, load_pipeline("distill", "student").DistillConfig, WORDS)
 
 
-def vectors(encoder: Any, cfg: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's vectors `[N, E]` of both sides of some training pairs, drawn as training draws them."""
+def directions(encoder: Any, cfg: Any, known: Path) -> np.ndarray:
+    """The map `[E, E]` to directions shared by translations, best first; kept in the file `known`.
+
+    From the teacher's vectors of both sides of some training pairs, drawn as training draws them.
+    """
+    if known.is_file():
+        return np.asarray(np.load(known))
     from compact_labse import prepare
     from compact_labse.corpus.files import PAIR_KINDS, find_sources
     from compact_labse.training.distillation import corpus_sampler
@@ -90,9 +97,10 @@ def vectors(encoder: Any, cfg: Any) -> tuple[np.ndarray, np.ndarray]:
     pairs, _ = prepare.prepare_pairs(sources, [], cfg.corpus, cfg.work_folder / "pairs")
     batch = min(BATCH, len(pairs.train_rows))
     sampler = corpus_sampler(pairs, [source.name for source in sources], cfg.corpus, batch, SEED)
-    rows = np.concatenate([sampler.rows(step) for step in range(BATCHES)])
-    rows = np.unique(rows)
-    return encoder.encode(pairs.source.texts(rows)), encoder.encode(pairs.target.texts(rows))
+    rows = np.unique(np.concatenate([sampler.rows(step) for step in range(BATCHES)]))
+    x_NE, y_NE = (encoder.encode(texts.texts(rows)) for texts in (pairs.source, pairs.target))
+    np.save(known, shared_directions(x_NE, y_NE, encoder.dim))
+    return directions(encoder, cfg, known)
 
 
 def evaluation(folder: Path) -> dict[str, Any]:
@@ -101,14 +109,22 @@ def evaluation(folder: Path) -> dict[str, Any]:
     from compact_labse.measure.quality.languages import PUD_17, TATOEBA_SETS
 
     spoken = pud(folder / "pud")
-    return {
-        "tatoeba": tatoeba(folder / "tatoeba", TATOEBA_SETS["29"]),
-        "pud": {code: spoken[code] for code in PUD_17},
-    }
+    everyday = tatoeba(folder / "tatoeba", TATOEBA_SETS["29"])
+    return {"tatoeba": everyday, "pud": {code: spoken[code] for code in PUD_17}}
 
 
-def scores(model: Path, data: Mapping[str, Mapping[str, Any]]) -> Scores:
-    """Mean accuracy over languages, to English and from it, by set."""
+def scores(model: Path, data: Mapping[str, Mapping[str, Any]], known: Path) -> Scores:
+    """Mean accuracy over languages, to English and from it, by set; what `known` says of the same weights is taken."""
+    key = sha256_file(model / "model.safetensors" if model.is_dir() else model)
+    before = json.loads(known.read_text()) if known.is_file() else {}
+    if key not in before:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(json.dumps({**before, key: _scores(model, data)}, indent=1))
+        return scores(model, data, known)
+    return {name: (both[0], both[1]) for name, both in before[key].items()}
+
+
+def _scores(model: Path, data: Mapping[str, Mapping[str, Any]]) -> Scores:
     from compact_labse.encoder import load
     from compact_labse.measure.quality.quality import retrieval_accuracy
 
@@ -120,12 +136,13 @@ def scores(model: Path, data: Mapping[str, Mapping[str, Any]]) -> Scores:
     return found
 
 
-def files(model: Path, out: Path, data: Mapping[str, Any], float32: Scores) -> dict[str, Any]:
+def files(model: Path, folder: Path, data: Mapping[str, Any], float32: Scores) -> dict[str, Any]:
     """Bytes and scores of a model's exports through the gates; those of float32 are the folder's own scores."""
     from compact_labse.errors import GateError
     from compact_labse.formats.contract import FILES
 
     export, found = load_pipeline("export", "onnx_export"), dict[str, Any]()
+    out = folder / f"exported-{model.name}"
     for kind in KINDS:
         file = out / kind / "onnx" / FILES[kind]
         if not file.is_file():
@@ -134,40 +151,37 @@ def files(model: Path, out: Path, data: Mapping[str, Any], float32: Scores) -> d
             except GateError as error:
                 say(f"{kind}: {error}")
                 continue
-        found[kind] = {
-            "bytes": file.stat().st_size,
-            "scores": float32 if kind == "fp32" else scores(file, data),
-        }
+        kept_by = float32 if kind == "fp32" else scores(file, data, folder / KNOWN)
+        found[kind] = {"bytes": file.stat().st_size, "scores": kept_by}
     return found
 
 
 def copy_of(args: argparse.Namespace, ratio: Ratio, teacher: Any, data: Any, shared: list[Path]) -> dict[str, Any]:
     """Make, train and measure the copy of one ratio; what an earlier run made is reused."""
-    dim, pieces = teacher.dim, teacher.tokens.vocab_size
-    width = int(dim * ratio.size / 100)
+    width = int(teacher.dim * ratio.size / 100)
     cfg = recipe(args, ratio, width)
     narrow, healed = Path(cfg.student.start), Path(cfg.out)
     for stage in STAGES:
-        if shared and not (cfg.work_folder / stage).exists():
+        if shared and (shared[0] / stage).exists() and not (cfg.work_folder / stage).exists():
             shutil.copytree(shared[0] / stage, cfg.work_folder / stage, copy_function=os.link)
     if not narrow.is_dir():
-        write_narrow(args.teacher, shared_directions(*vectors(teacher, cfg), width), narrow)
-    before = scores(narrow, data)
+        write_narrow(args.teacher, directions(teacher, cfg, args.out / "directions.npy")[:, :width], narrow)
+    before = scores(narrow, data, args.out / KNOWN)
     say(f"{ratio.size} %: {width} wide, before training {before}")
     if args.minutes and not healed.is_dir():
         load_pipeline("distill", "student").run(cfg)
     shared.append(cfg.work_folder)
     model = healed if args.minutes else narrow
-    after = scores(model, data) if args.minutes else before
+    after = scores(model, data, args.out / KNOWN)
     say(f"{ratio.size} %: {after}")
     return {
-        "size_percent": round(100 * width / dim, 2),
+        "size_percent": round(100 * width / teacher.dim, 2),
         "wanted": {"size": ratio.size, "keep": ratio.keep},
         "width": width,
-        "parameters": pieces * width,
+        "parameters": width * teacher.tokens.vocab_size,
         "before": before,
         "after": after,
-        "files": files(model, args.out / f"exported-{ratio.name}", data, after),
+        "files": files(model, args.out, data, after),
     }
 
 
@@ -179,12 +193,8 @@ def kept(found: Scores, whole: Scores) -> dict[str, tuple[float, ...]]:
 def page(found: Mapping[str, Any]) -> str:
     """The figures as Markdown: scores of each copy, then bytes and what files in fewer bits keep."""
     whole = found["teacher"]
-    lines = [
-        "| parameters | width | "
-        + " | ".join(f"{title}, {side}" for title in SETS.values() for side in SIDES)
-        + " | kept |",
-        "|---|---|" + "---|" * (2 * len(SETS) + 1),
-    ]
+    columns = ["parameters", "width", *(f"{title}, {side}" for title in SETS.values() for side in SIDES), "kept"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for title, row, stage in _rows(found):
         share = kept(row[stage], whole["after"])
         cells = [f"{value:.1f}" for name in SETS for value in row[stage][name]]
@@ -222,18 +232,13 @@ def main() -> None:
     from compact_labse.encoder import load
 
     teacher, data = load(str(args.teacher)), evaluation(args.eval)
-    whole = scores(args.teacher, data)
+    whole = scores(args.teacher, data, args.out / KNOWN)
     say(f"teacher: {whole}")
-    exported = files(args.teacher, args.out / "exported-teacher", data, whole)
-    shared: list[Path] = []
+    exported = files(args.teacher, args.out, data, whole)
+    shared, count = list[Path](), teacher.dim * teacher.tokens.vocab_size
     found = {
         "minutes": args.minutes,
-        "teacher": {
-            "width": teacher.dim,
-            "parameters": teacher.dim * teacher.tokens.vocab_size,
-            "after": whole,
-            "files": exported,
-        },
+        "teacher": {"width": teacher.dim, "parameters": count, "after": whole, "files": exported},
         "copies": [copy_of(args, ratio, teacher, data, shared) for ratio in RATIOS],
     }
     load_pipeline("bench", "pages").write(args.results, found, page(found))
