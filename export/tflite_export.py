@@ -76,8 +76,8 @@ def run(cfg: TFLiteExport) -> Path:
         say(f"export {cfg.model}: TFLite by {converter}")
         if converter == "litert_torch":
             source = cut_at(source, LONGEST)
-        texts = {part: sample.parallel(part) for part in ("calibration", "test")}
-        job = Job(source=source, converter=converter, **texts)
+        calibration, test = sample.parallel("calibration"), sample.parallel("test")
+        job = Job(source=source, converter=converter, calibration=calibration, test=test)
         jobs = [job, *([replace(job, source=cut_at(source, LENGTH), mediapipe=True)] if cfg.mediapipe else [])]
         written = [name_of(job, kind) for job in jobs for kind in cfg.formats if _write(cfg, job, folder, kind)]
         note_expected(folder, source)

@@ -52,11 +52,6 @@ def learned_ranges(folder: Path | None) -> dict[str, tuple[float, float]]:
         ) from error
 
 
-def plan_values(y_RN: np.ndarray) -> StaticPlan:
-    """The plan with the smallest squared error of the values themselves."""
-    return min(_ranges(y_RN), key=lambda plan: float(np.square(kept(y_RN, plan) - y_RN).sum()))
-
-
 def plan_static(x_RK: np.ndarray, weights_KN: Sequence[np.ndarray]) -> StaticPlan:
     """The plan with the smallest squared error over all matrices that multiply these activations."""
     exact = [x_RK @ weight for weight in weights_KN]
