@@ -40,7 +40,8 @@ class CompressConfig:
         max_size: Most bytes of model and tokenizer; None for no limit.
         max_latency: Most milliseconds for one sentence of 20 tokens on one thread; None for no limit.
         min_quality: Least share of the original's figures.
-        evaluation: Folder of evaluation data as `eval --data` takes it, to judge on instead of held-out text.
+        evaluation: Folder of evaluation data as `eval --data` takes it, to judge on instead of held-out text; of it,
+            what is in `languages`.
         minutes: Of training, for each candidate that is trained.
         looks: Candidates that are made and judged before training.
         trained: The best of them that are trained, until one meets the budget.
@@ -154,7 +155,7 @@ def prepare(cfg: CompressConfig) -> Workbench:
     from compact_labse.stages import hash_of
     from compact_labse.torch_encoder import TorchEncoder
 
-    datasets = [] if cfg.evaluation is None else find(cfg.evaluation)
+    datasets = [] if cfg.evaluation is None else held_out.in_languages(find(cfg.evaluation), cfg.languages)
     encoder = load(cfg.model, threads=1, device=None if str(cfg.model).endswith(".onnx") else "cpu")
     model = steps.original(cfg.work, cfg.model, encoder)
     depends = {"files": held_out.hashes(cfg.data), "seed": cfg.seed}

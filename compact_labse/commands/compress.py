@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text.add_argument(
         "--eval", metavar="FOLDER", type=Path, dest="evaluation",
-        help="judge on tatoeba/, pud/, sts/ or en-xx.tsv in it, as `eval --data` does (default: a tenth of --data)",
+        help="judge on tatoeba/, pud/, sts/ or en-xx.tsv in it, in the --languages (default: a tenth of --data)",
     )  # fmt: skip
     effort = parser.add_argument_group("effort")
     effort.add_argument("--minutes", metavar="M", type=float, default=3.0, help="of training a candidate (default: 3)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
 from compact_labse.folder import sha256_file
 from compact_labse.measure.quality.datasets import Dataset, Parallel, Similarity
+from compact_labse.measure.quality.languages import canonical
 from compact_labse.measure.quality.quality import nearest
 
 TEXTS = "texts"
@@ -90,6 +92,27 @@ def judged_on(folder: Path, encoder: Encoder) -> list[Dataset]:
         else:
             found.append(likeness([row[0] for row in rows], encoder))
     return [*([Parallel(name="held", pairs=pairs)] if pairs else []), *found]
+
+
+def in_languages(datasets: Sequence[Dataset], languages: Sequence[str]) -> list[Dataset]:
+    """The parts of data sets in the languages that stay (everything if none is named): other scripts may be gone.
+
+    UserError if nothing is left to judge on.
+    """
+    if not languages:
+        return list(datasets)
+    wanted, found = {canonical(code) for code in languages}, list[Dataset]()
+    for dataset in datasets:
+        pairs: dict[str, Any] = {code: sides for code, sides in dataset.pairs.items() if canonical(code) in wanted}
+        if pairs:
+            found.append(replace(dataset, pairs=pairs))
+    if not found:
+        there = sorted({canonical(code) for dataset in datasets for code in dataset.pairs})
+        raise UserError(
+            f"--eval has nothing in {', '.join(languages)}: its languages are {', '.join(there)}; leave out --eval to "
+            f"judge on a tenth of --data"
+        )
+    return found
 
 
 def likeness(texts: list[str], encoder: Encoder, seed: int = 0) -> Similarity:
