@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -103,9 +102,9 @@ def in_languages(datasets: Sequence[Dataset], languages: Sequence[str]) -> list[
         return list(datasets)
     wanted, found = {canonical(code) for code in languages}, list[Dataset]()
     for dataset in datasets:
-        pairs: dict[str, Any] = {code: sides for code, sides in dataset.pairs.items() if canonical(code) in wanted}
+        pairs: Any = {code: sides for code, sides in dataset.pairs.items() if canonical(code) in wanted}
         if pairs:
-            found.append(replace(dataset, pairs=pairs))
+            found.append(type(dataset)(name=dataset.name, pairs=pairs))
     if not found:
         there = sorted({canonical(code) for dataset in datasets for code in dataset.pairs})
         raise UserError(
