@@ -45,3 +45,14 @@ def test_shares_are_of_float32():
     few = load_pipeline("bench", "few_bits")
     rows = [{"row": "fp32", "bytes": 200, "spearman": 80.0}, {"row": "int4", "bytes": 30, "spearman": 79.0}]
     assert few.shares(rows)[1] == {"row": "int4", "bytes": 15.0, "spearman": 98.75}
+
+
+def test_languages_are_shares_of_float32_and_the_mean_is_of_all():
+    few = load_pipeline("bench", "few_bits")
+    found = {"fp32": {"de": 50.0, "en": 80.0}, "int4": {"de": 45.0, "en": 80.0}}
+    assert few.kept(found)["int4"] == {"de": 90.0, "en": 100.0, "mean": 96.15}
+    assert few.language_page(found).splitlines()[2:] == [
+        "| de | 50.00 | 90.0 |",
+        "| en | 80.00 | 100.0 |",
+        "| mean | 65.00 | 96.2 |",
+    ]
