@@ -4,8 +4,8 @@
     python bench/few_bits.py --sts ../shared/data/eval/sts --work DIR --out bench/results/compression/few_bits
 
 What we want of 4 bits: at most 15 % of the bytes of float32, at least 98.5 % of its mean Spearman over the languages of
-the STS folder, and 95 % in each; and an export whose gates pass in all languages of the embedded sample. Training text is
-that of `bench/half_flops.py`: the English side of training pairs.
+the STS folder, and 95 % in each; and an export whose gates pass in all languages of the embedded sample. Text to train
+on is that of `bench/half_flops.py`: the English side of training pairs.
 """
 
 from __future__ import annotations
