@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compact_labse.errors import UserError
-from compact_labse.writing import writing_file, writing_folder
+from compact_labse.writing import check_free, writing_file, writing_folder
 
 __all__ = [
     "model_hash",
@@ -82,6 +82,20 @@ def model_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def check_out(out: Path, overwrite: bool, *sources: str | Path | None) -> None:
+    """UserError, before any work, if a model folder may not be written there.
+
+    What overwriting deletes must be a model folder, and none of the `sources` that the new one is made from.
+    """
+    check_free(out, overwrite)
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not any((out / name).is_file() for name in ("modules.json", "config.json", "lineage.json")):
+        raise UserError(f"{out} is no model folder, and is not overwritten by one: choose another --out")
+    if any(source and Path(source).resolve() == out.resolve() for source in sources):
+        raise UserError(f"{out} is a model that the new one is made from: choose another --out")
+
+
 def write_lineage(folder: Path, *, command: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
     """Write `lineage.json`: the command, its resolved configuration, the hashes of its inputs, versions and date (UTC).
 
@@ -126,11 +140,11 @@ def _deciding_files(folder: Path) -> list[Path]:
         modules = _read_json(folder / "modules.json")
         places += [folder / module["path"] for module in modules if module.get("path")]
     files = {path for place in places for pattern in _DECIDING for path in place.glob(pattern)}
-    weights = {path for place in places for path in _weights(place)}
+    weights = {path for place in places for path in weights_in(place)}
     return sorted(files | (weights or set(folder.glob("onnx/*.onnx"))))
 
 
-def _weights(place: Path) -> list[Path]:
+def weights_in(place: Path) -> list[Path]:
     """A folder's weights in the first format it has: hubs carry the same weights several times."""
     return next((found for pattern in _WEIGHTS if (found := list(place.glob(pattern)))), [])
 

@@ -22,13 +22,18 @@ def stage(folder: Path, title: str, depends_on: Mapping[str, Any], build: Callab
     """Give what `build` reported about `folder`, building it unless it is there for the same `depends_on`.
 
     `build(temporary)` fills a folder that gets its name only when complete, and returns facts for the manifest
-    (`manifest["facts"]`). The manifest also holds `depends_on`, and `key`, its hash.
+    (`manifest["facts"]`). The manifest also holds `depends_on`, and `key`, its hash. UserError if the folder holds
+    something that no stage made: data of the user's, say.
     """
     key = hash_of(depends_on)
     manifest = read_manifest(folder)
     if manifest.get("key") == key:
         say(f"{title}: reusing {folder}")
         return manifest
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise UserError(
+            f"{folder} holds files that were not made here, and {title} would replace it: choose another --work"
+        )
     say(f"{title}: {'its inputs changed, making it again' if manifest else 'making it'} in {folder}")
     with writing_folder(folder, overwrite=True) as temporary:
         facts = dict(build(temporary))

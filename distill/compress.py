@@ -100,7 +100,7 @@ def run(cfg: CompressConfig) -> Compressed:
     """
     for library, extra in NEEDED.items():
         require(library, extra)
-    from compact_labse.compress.model_files import check_out
+    from compact_labse.folder import check_out
 
     check_out(cfg.out, cfg.overwrite)
     with alone_in(cfg.work):

@@ -59,9 +59,8 @@ def run(cfg: GradualConfig) -> list[dict[str, Any]]:
 
     Damage is against the unpruned model, before and after training.
     """
-    from compact_labse.compress.model_files import check_out
     from compact_labse.compress.structure import prune, sizes_of
-    from compact_labse.folder import read_lineage
+    from compact_labse.folder import check_out, read_lineage
 
     target, found, model = cfg.target, list[dict[str, Any]](), str(cfg.target.model)
     check_out(Path(target.out), target.overwrite)

@@ -11,7 +11,7 @@ from pathlib import Path
 from compact_labse.configuration import as_yaml
 from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, find_sources
 from compact_labse.errors import UserError
-from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of
@@ -84,8 +84,7 @@ class DistillConfig:
 
 def run(cfg: DistillConfig) -> Path:
     """Make the student that `cfg` describes and return its folder; stages that are there already are reused."""
-    if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
-        raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
+    check_out(Path(cfg.out), cfg.overwrite, cfg.student.start_folder, cfg.teacher)
     with alone_in(cfg.work_folder):
         return _distill(cfg)
 
@@ -134,7 +133,8 @@ def _distill(cfg: DistillConfig) -> Path:
     task = Distillation(module, pairs, tokens, sampler=sampler, targets=targets, seed=seed, device=device)
     # An empty list decides nothing.
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
-    key = hash_of([decides, pairs_key, vocabulary_key])
+    models = [model_hash(place) for place in (cfg.student.start_folder, teacher and teacher.source) if place]
+    key = hash_of([decides, pairs_key, vocabulary_key, *models])
     progress = train(task, cfg.loop, work / "training", key=key, replace=cfg.overwrite)
     keep_of_start(student, cfg.student)
 

@@ -29,6 +29,15 @@ def test_a_stage_is_reused_until_what_it_depends_on_changes(tmp_path):
     assert (folder / "data").read_text() == "2"
 
 
+def test_a_stage_does_not_replace_what_it_did_not_make(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    (folder / "en-de.tsv").write_text("one\teins")
+    with pytest.raises(UserError, match=r"pairs holds files that were not made here.*--work"):
+        stage(folder, "pairs", {"seed": 1}, builder([]))
+    assert [path.name for path in folder.iterdir()] == ["en-de.tsv"]
+
+
 def test_a_stage_that_dies_leaves_the_old_one(tmp_path):
     log, folder = [], tmp_path / "stage"
     stage(folder, "pairs", {"seed": 1}, builder(log))

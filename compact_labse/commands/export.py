@@ -52,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--out", metavar="DIR", type=Path, help="a new folder for all runtimes (default: beside MODEL's weights)"
     )
-    output.add_argument("--overwrite", action="store_true", help="write these runtimes anew (default: refuse)")
+    output.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write these runtimes anew, and DIR if it is an export of another model (default: refuse)",
+    )
     gates = parser.add_argument_group("gates")
     gates.add_argument(
         "--loosen", metavar="GATE=VALUE", action="append", default=[], help="lower a gate; recorded (default: none)"

@@ -13,7 +13,6 @@ from compact_labse.compress.tensors import is_whole
 from compact_labse.errors import UserError
 from compact_labse.locate import locate
 from compact_labse.settings import read_json
-from compact_labse.writing import check_free
 
 # Exports and checkpoints of other frameworks hold the old weights; SentencePiece files the old pieces.
 OLD_FOLDERS = ("onnx", "tflite", "saved_model", "openvino", "coreml", "original")
@@ -47,14 +46,6 @@ def sentence_folder(name: str, pooling: str | None) -> Iterator[Path]:
     with TemporaryDirectory() as place:
         write_pooled(folder, pooling, Path(place))
         yield Path(place)
-
-
-def check_out(out: Path, overwrite: bool) -> None:
-    """UserError, before any work, if a model folder may not be written there: what overwriting deletes must be one."""
-    check_free(out, overwrite)
-    marks = ("modules.json", "config.json", "lineage.json")
-    if out.is_dir() and any(out.iterdir()) and not any((out / name).is_file() for name in marks):
-        raise UserError(f"{out} is no model folder, and is not overwritten by one: choose another --out")
 
 
 def body_path(folder: Path) -> PurePosixPath:

@@ -20,11 +20,11 @@ from compact_labse.compress.alignment import align, states_of
 from compact_labse.compress.architecture import Body
 from compact_labse.compress.importance import Feed, measure
 from compact_labse.compress.layers import choose_layers
-from compact_labse.compress.model_files import body_path, check_out, model_folder, sentence_folder
+from compact_labse.compress.model_files import body_path, model_folder, sentence_folder
 from compact_labse.compress.saving import save_pruned, stock_of
 from compact_labse.compress.table_width import narrow_bert, narrow_static
 from compact_labse.errors import GateError, UserError
-from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.sentence_model import SentenceModel
 from compact_labse.torch_encoder import TorchEncoder
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from compact_labse.compress.coverage import Coverage, measure_coverage
 from compact_labse.compress.cuts import Cut, compare_cuts
-from compact_labse.compress.model_files import body_path, check_out, copy_rest, model_folder, weights_of, write_index
+from compact_labse.compress.model_files import body_path, copy_rest, model_folder, weights_of, write_index
 from compact_labse.compress.pieces import Pieces
 from compact_labse.compress.tensors import copy_rows, read_header, vocabulary_tensors
 from compact_labse.compress.vocabulary import Choice, choose, trimmed
 from compact_labse.errors import UserError
-from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.progress import say
 from compact_labse.settings import read_json
 from compact_labse.tokens import Tokens

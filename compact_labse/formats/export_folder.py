@@ -15,7 +15,16 @@ from typing import Any
 
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
-from compact_labse.folder import LINEAGE, model_hash, read_lineage, sha256_file, writing_file, writing_folder
+from compact_labse.folder import (
+    LINEAGE,
+    check_out,
+    model_hash,
+    read_lineage,
+    sha256_file,
+    weights_in,
+    writing_file,
+    writing_folder,
+)
 from compact_labse.formats.artifacts import BESIDE, parts
 from compact_labse.formats.contract import PARITY
 from compact_labse.formats.peer_files import write_peer_files
@@ -39,8 +48,8 @@ def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bo
 
     Without `out` it becomes `<kind>/` in the source's own folder, keeping the artifacts of earlier exports. With `out`
     a new folder is made around it; one that holds an export of the same model gets `<kind>/` added, or with `overwrite`
-    replaced, and keeps those for other runtimes. With `overwrite` any other folder is replaced whole.
-    UserError if the source has no folder of its own, or `out` is taken.
+    replaced, and keeps those for other runtimes. With `overwrite` an export of another model is replaced whole.
+    UserError if the source has no folder of its own, or `out` is taken, or holds what is no export.
     """
     folder = source.source
     if folder is None or not folder.is_dir():
@@ -59,6 +68,10 @@ def export_folder(source: Encoder, out: Path | None, kind: str, *, overwrite: bo
     if out.resolve() == folder.resolve():
         raise UserError(f"--out is the model's own folder {folder}; leave it out to export into {folder / kind}")
     joins = (overwrite or not (out / kind).exists()) and _exported_from(folder, out)
+    if not joins:
+        check_out(out, overwrite)
+        if out.is_dir() and weights_in(out):
+            raise UserError(f"{out} holds a model's weights, and is not overwritten by an export: choose another --out")
     with writing_folder(out, overwrite=overwrite or joins) as temporary:
         if joins:
             _keep(out, temporary)

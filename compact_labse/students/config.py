@@ -54,10 +54,15 @@ class StudentConfig:
     bits: int | None = None
     fixed_ranges: bool = False
 
+    @property
+    def start_folder(self) -> Path | None:
+        """The folder that `start` names, unless it says "random" or "teacher"."""
+        return None if self.start in ("random", "teacher") else Path(self.start)
+
     def __post_init__(self) -> None:
         if self.kind not in ("static", "bert", "electra", "folder"):
             raise UserError(f"student.kind is {self.kind!r}; known: static, bert, electra, folder")
-        if self.kind == "folder" and (self.start in ("random", "teacher") or self.dropout):
+        if self.kind == "folder" and (not self.start_folder or self.dropout):
             raise UserError("student.kind folder trains the model in the folder student.start further, without dropout")
         if self.kind == "folder" and (limit := token_limit(Path(self.start))):
             object.__setattr__(self, "max_tokens", min(self.max_tokens, limit))
@@ -72,7 +77,7 @@ class StudentConfig:
             raise UserError(f"student.max_tokens must be at least 4, got {self.max_tokens}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"student.dropout must be in [0, 1), got {self.dropout}")
-        if self.dropout and self.kind in ("bert", "electra") and self.start not in ("random", "teacher"):
+        if self.dropout and self.kind in ("bert", "electra") and self.start_folder:
             # dropping the two coordinates that hold a special token's length leaves nothing to normalise
             raise UserError("a transformer that starts from a static student trains without dropout: set it to 0")
         self._check_static()
@@ -82,7 +87,7 @@ class StudentConfig:
             raise UserError(f"student.compose is for static students, and student.kind is {self.kind!r}")
         if not 0 <= self.keep < 1:
             raise UserError(f"student.keep must be in [0, 1), got {self.keep}")
-        if self.keep and (self.kind != "static" or self.start in ("random", "teacher")):
+        if self.keep and (self.kind != "static" or not self.start_folder):
             raise UserError("student.keep is for a static student that starts from the folder of another")
         known = (2, 3, 4) if self.kind == "static" else (4, 8)
         if self.bits not in (None, *known):

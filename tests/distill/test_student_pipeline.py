@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,32 @@ def test_a_second_pass_learns_from_neighbours(folder, capsys):
     assert main(words(folder, None, "second", **again)) == 0
     assert "companions: searching among" in capsys.readouterr().err
     assert retrieval(folder / "second") > before - 0.05
+
+
+def test_a_model_that_changed_under_its_name_is_noticed(folder, capsys):
+    few = {"loop__steps": 3}
+    assert main(words(folder, None, "first", **few)) == 0
+    second = words(folder, None, "second", **few, student__start=folder / "first")
+    assert main(second) == 0
+    before = (folder / "second/model.safetensors").read_bytes()
+    assert main([*words(folder, None, "first", loop__steps=6), "--overwrite", "true"]) == 0
+    shutil.rmtree(folder / "second")
+    assert main(second) == 2
+    assert "belongs to other settings or data" in capsys.readouterr().err
+    assert main([*second, "--overwrite", "true"]) == 0
+    assert (folder / "second/model.safetensors").read_bytes() != before
+
+
+def test_overwriting_spares_what_is_no_model_and_what_the_student_is_made_from(folder, capsys):
+    precious = folder / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").touch()
+    assert main([*words(folder, None, "precious"), "--overwrite", "true"]) == 2
+    assert "is no model folder" in capsys.readouterr().err
+    assert main(words(folder, None, "first", loop__steps=3)) == 0
+    itself = words(folder, None, "first", loop__steps=3, student__start=folder / "first")
+    assert main([*itself, "--overwrite", "true"]) == 2
+    assert "is a model that the new one is made from" in capsys.readouterr().err
 
 
 def test_the_same_command_again_reuses_every_stage(folder, tiny, capsys):

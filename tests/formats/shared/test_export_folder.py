@@ -58,6 +58,20 @@ def test_the_same_runtime_twice_or_another_model_needs_leave_to_overwrite(source
     assert not (out / "onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [(["thesis.txt"], "no model folder"), (["config.json", "model.safetensors"], "holds a model's weights")],
+)
+def test_overwriting_replaces_nothing_but_exports(source, tmp_path, files, message):
+    out = tmp_path / "precious"
+    out.mkdir()
+    for name in files:
+        (out / name).write_text("{}")
+    with pytest.raises(UserError, match=message):
+        put(source, out, "onnx", overwrite=True)
+    assert sorted(path.name for path in out.iterdir()) == files
+
+
 def test_overwriting_one_runtime_keeps_the_others(source, tmp_path):
     out = tmp_path / "out"
     put(source, out, "onnx", text="first")
