@@ -161,7 +161,7 @@ def files(
 
 def copy_of(args: argparse.Namespace, ratio: Ratio, teacher: Any, data: Any, shared: list[Path]) -> dict[str, Any]:
     """Make, train and measure the copy of one ratio; what an earlier run made is reused."""
-    width = int(teacher.dim * ratio.size / 100)
+    width = int(teacher.dim * ratio.size / 200) * 2  # two values of 4 bits make a byte
     cfg = recipe(args, ratio, width)
     narrow, healed = Path(cfg.student.start), Path(cfg.out)
     for stage in STAGES:
