@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from compact_labse.configuration import Words, run_training
 from compact_labse.errors import UserError
@@ -33,18 +32,21 @@ def main(words: Sequence[str]) -> int:
 
 
 def _whole_model(words: list[str]) -> list[str]:
-    """`--student FOLDER` in the words of the configuration: the model in that folder is trained further."""
+    """`--student NAME` in the words of the configuration: the model of that name or folder is trained further."""
+    from compact_labse.compress.model_files import model_folder
+
     for place, word in enumerate(words):
         name, given, value = word.partition("=")
         if name != "--student":
             continue
-        folder = value if given else words[place + 1] if place + 1 < len(words) else ""
-        if not (Path(folder) / "modules.json").is_file():
+        model = value if given else words[place + 1] if place + 1 < len(words) else ""
+        folder = model_folder(model) if model else None
+        if folder is None or not (folder / "modules.json").is_file():
             raise UserError(
-                f"--student takes the folder of a model (with modules.json) to train further, got {folder!r}"
+                f"--student takes the name or folder of a model (with modules.json) to train further, got {model!r}"
             )
         if any(other.lstrip("-").startswith(("student.start", "student.kind")) for other in words):
             raise UserError("--student says what is trained: leave out student.start and student.kind")
-        found = ["--student.kind", "folder", "--student.start", folder]
+        found = ["--student.kind", "folder", "--student.start", str(folder)]
         return [*words[:place], *found, *words[place + (1 if given else 2) :]]
     return words

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from compact_labse.configuration import as_yaml
 from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, Source, find_sources
 from compact_labse.errors import UserError
-from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of
@@ -44,8 +44,8 @@ class PretrainConfig:
         out: Folder that the model is written to.
         data: Files, folders or globs of sentence pairs: read together, and each side alone.
         texts: Files, folders or globs of sentences without translation.
-        model: Folder of a BERT-like model to start from, with its tokenizer. None makes a new one of `student`'s shape,
-            with a vocabulary trained on the text.
+        model: Name or folder of a BERT-like model to start from, with its tokenizer. None makes a new one of
+            `student`'s shape, with a vocabulary trained on the text.
         work: Folder for what is made on the way; `<out>.work` by default.
         batch: Rows per batch, of all ranks together; a row is a sentence, or a pair behind one another.
         tlm: Share of the rows that are pairs.
@@ -88,8 +88,6 @@ class PretrainConfig:
             raise UserError(f"stacking holds numbers of steps, at least 1 each; got {self.stacking}")
         if self.stacking and self.model is not None:
             raise UserError("stacking makes a new model from shallow to deep: leave out `model`, or `stacking`")
-        if self.model is not None and not Path(self.model).is_dir():
-            raise UserError(f"model is {self.model!r}, which is no folder; give a BERT-like folder, or leave it out")
         if self.corpus.companions or self.student.bits:
             raise UserError("corpus.companions and student.bits belong to distillation: leave them out")
         if self.model is None:
@@ -118,12 +116,14 @@ def run(cfg: PretrainConfig) -> Path:
     Started by `torchrun`, every rank calls this: the first prepares the data and writes, the others wait for it.
     """
     # Here and not above: the command line reads PretrainConfig before anything needs torch.
+    from compact_labse.compress.model_files import model_folder
     from compact_labse.training import ranks
     from compact_labse.training.stacking import depths
 
-    if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
-        raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
+    check_out(Path(cfg.out), cfg.overwrite, cfg.model)
     depths(cfg.student.layers, 1 + len(cfg.stacking))
+    if cfg.model is not None:
+        cfg = replace(cfg, model=str(model_folder(cfg.model)))
     with ranks.together(cfg.loop.torch_device(), cfg.timeout_s):
         if cfg.batch % ranks.world():
             raise UserError(f"batch {cfg.batch} must divide evenly among {ranks.world()} ranks")

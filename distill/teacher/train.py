@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from compact_labse.configuration import as_yaml
 from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.errors import UserError
-from compact_labse.folder import model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of, stage
@@ -43,8 +43,8 @@ class TrainConfig:
         data: Files, folders or globs of sentence pairs, one language on the left.
         stream: Files or `hf:` names of pairs that are read as training goes on, each rank a share of its own, for
             corpora too large to store; `data` then gives a new vocabulary and the held-out pairs alone.
-        model: Folder of the encoder to start from: sentence-transformers, or transformers with `pooling` named. None
-            makes a new one of `student`'s shape, with a vocabulary trained on the pairs.
+        model: Name or folder of the encoder to start from: sentence-transformers, or transformers with `pooling`
+            named. None makes a new one of `student`'s shape, with a vocabulary trained on the pairs.
         pooling: Of a new model, or of a folder that does not say it: mean, cls, or pooler (cls, then BERT's own dense
             layer with tanh, as LaBSE has it).
         work: Folder for what is made on the way; `<out>.work` by default.
@@ -124,8 +124,7 @@ def run(cfg: TrainConfig) -> Path:
 
     Started by `torchrun`, every rank calls this: the first prepares the data and writes, the others wait for it.
     """
-    if not cfg.overwrite and Path(cfg.out).exists() and any(Path(cfg.out).iterdir()):
-        raise UserError(f"{cfg.out} exists and is not empty; choose another --out or give --overwrite true")
+    check_out(Path(cfg.out), cfg.overwrite, cfg.student.start_folder, cfg.model)
     # Here and not above: the command line reads TrainConfig before anything needs torch.
     from compact_labse.training import ranks
 
@@ -207,8 +206,9 @@ def _prepare(cfg: TrainConfig) -> tuple[Pairs, str, Path, Path]:
     from compact_labse import prepare
 
     sources, work = find_sources(cfg.data, None, PAIR_KINDS), cfg.work_folder
+    given = None if cfg.model is None else _given_start(cfg, cfg.model)  # before the corpus, which may take hours
     pairs, pairs_key = prepare.prepare_pairs(sources, [], cfg.corpus, work / "pairs")
-    start = _start(cfg, pairs, pairs_key, [source.name for source in sources])
+    start = given or _new_start(cfg, pairs, pairs_key, [source.name for source in sources])
     tokens = _tokens(cfg, start)
     kind, longest = cfg.student.kind if tokens.special else "static", tokens.max_tokens or cfg.max_tokens
     shape = replace(cfg.student, max_tokens=longest, kind=kind)
@@ -227,23 +227,27 @@ def _tokens(cfg: TrainConfig, start: Path) -> Tokens:
     return Tokens(found.tokenizer, max_tokens=longest, special=found.special)
 
 
-def _start(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str]) -> Path:
-    """The sentence-transformers folder that training starts from."""
+def _given_start(cfg: TrainConfig, model: str) -> Path:
+    """The sentence-transformers folder of the model that was named."""
+    from compact_labse.compress.model_files import model_folder
+    from compact_labse.students.retrained import write_pooled
+
+    given, folder = model_folder(model), cfg.work_folder / "start"
+    if (given / "modules.json").is_file():
+        return given
+    depends = {"pooling": cfg.pooling, "model": model_hash(given)}
+    stage(folder, "start", depends, lambda to: write_pooled(given, cfg.pooling, to))
+    return folder
+
+
+def _new_start(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str]) -> Path:
+    """The folder of a new model, with a vocabulary of its own."""
     from compact_labse.prepare import new_vocabulary
-    from compact_labse.students.retrained import write_new, write_pooled
+    from compact_labse.students.retrained import write_new
 
     folder, pooling, seed = cfg.work_folder / "start", cfg.pooling, cfg.loop.seed
-    if cfg.model is not None:
-        given = Path(cfg.model)
-        if not given.is_dir():
-            raise UserError(f"model is {cfg.model!r}, which is no folder")
-        if (given / "modules.json").is_file():
-            return given
-        depends: dict[str, Any] = {"pooling": pooling, "model": model_hash(given)}
-        stage(folder, "start", depends, lambda to: write_pooled(given, pooling, to))
-        return folder
     place, begin, corpus = cfg.work_folder / "vocabulary", cfg.student.start, cfg.corpus
     tokenizer, key = new_vocabulary(cfg.vocabulary, place, begin, pairs, pairs_key, files, corpus, seed)
-    depends = {"pooling": pooling, "student": asdict(cfg.student), "vocabulary": key, "seed": seed}
+    depends: dict[str, Any] = {"pooling": pooling, "student": asdict(cfg.student), "vocabulary": key, "seed": seed}
     stage(folder, "start", depends, lambda to: write_new(cfg.student, tokenizer, pooling or "mean", seed, to))
     return folder

@@ -226,9 +226,28 @@ def test_healing_from_the_original_mends(tiny, tmp_path, capsys):
     assert shapes[0] == shapes[1]
 
 
-def test_a_student_that_is_no_folder_is_named(tmp_path, capsys):
-    assert main(["distill", "--student", str(tmp_path), "--texts", "x", "--out", "y"]) == 2
-    assert "--student takes the folder of a model" in capsys.readouterr().err
+def test_a_student_that_is_no_model_is_named(tiny_copy, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    plain = tiny_copy("minilm")
+    (plain / "modules.json").unlink()
+    for given, message in (
+        (["--student", str(tmp_path / "empty")], "empty is not a model folder"),
+        (["--student", "none"], "There is no folder 'none' here"),
+        (["--student", str(plain)], "--student takes the name or folder of a model (with modules.json)"),
+        (["--student="], "--student takes the name or folder of a model (with modules.json)"),
+    ):
+        assert main(["distill", "--texts", "x", "--out", "y", *given]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_student_may_be_a_name(tiny, monkeypatch):
+    from compact_labse.commands.distill import _whole_model
+    from compact_labse.locate import EMBEDDED
+
+    monkeypatch.setitem(EMBEDDED, "minilm", lambda: tiny("minilm"))
+    named, path = ["--student.kind", "folder", "--student.start"], str(tiny("minilm"))
+    assert _whole_model(["--student", "minilm", "--out", "y"]) == [*named, path, "--out", "y"]
+    assert _whole_model(["--out", "y", "--student=minilm"]) == ["--out", "y", *named, path]
 
 
 def test_a_student_is_named_once(tiny, capsys):

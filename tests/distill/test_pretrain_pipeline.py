@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from compact_labse.cli import main
 from compact_labse.folder import read_lineage
+from compact_labse.locate import EMBEDDED
 from compact_labse.training.mlm import MaskedLM
 from tests.ranks_program import start
 from tests.tiny_pairs import sentences, write_corpus
@@ -156,6 +157,13 @@ def test_it_goes_on_from_a_folder_and_keeps_its_tokenizer(folder, tiny):
         assert (folder / "bert" / name).read_bytes() == (source / name).read_bytes()
 
 
+def test_the_model_may_be_a_name(folder, tiny, monkeypatch):
+    monkeypatch.setitem(EMBEDDED, "minilm", lambda: tiny("labse"))
+    given = [*words(folder)[:5], "model=minilm", "batch=8", "loop.steps=1", "loop.bf16=false", "max_tokens=30"]
+    assert main([*given, "loop.tensorboard=false"]) == 0
+    assert (folder / "bert" / "tokenizer.json").read_bytes() == (tiny("labse") / "tokenizer.json").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -163,7 +171,7 @@ def test_it_goes_on_from_a_folder_and_keeps_its_tokenizer(folder, tiny):
         (["stacking=[0]"], "at least 1 each"),
         (["student.kind=static"], "a new model is a transformer"),
         (["max_tokens=64"], "max_tokens is 64, but student.max_tokens"),
-        (["model=none"], "which is no folder"),
+        (["model=none"], "There is no folder 'none' here"),
         (["vocabulary.kind=teacher"], "vocabulary.kind is 'teacher'"),
         (["masking.share=2"], "masking.share is a share"),
         (["student.bits=4"], "student.bits belong to distillation"),

@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 from compact_labse.cli import main
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
-from compact_labse.folder import read_lineage
+from compact_labse.folder import model_hash, read_lineage
 from compact_labse.gather import CorpusConfig
+from compact_labse.locate import EMBEDDED
 from compact_labse.pipelines import load_pipeline
 from compact_labse.students import StudentConfig
 from tests.ranks_program import start
@@ -128,6 +129,23 @@ def test_a_plain_folder_needs_its_pooling_and_gets_modules(folder, tiny_copy):
         pipeline.run(pipeline.TrainConfig(out=str(folder / "x"), data=[str(folder / "corpus")], model=str(plain)))
     assert main(words(folder, model=plain, pooling="cls", loop__steps=2)) == 0
     assert load(folder / "teacher").module.modes == ("cls",)
+
+
+def test_a_model_is_found_by_its_name(folder, tiny, monkeypatch):
+    monkeypatch.setitem(EMBEDDED, "minilm", lambda: tiny("minilm"))
+    assert main(words(folder, model="minilm", loop__steps=1)) == 0
+    assert read_lineage(folder / "teacher")["inputs"]["start"] == model_hash(tiny("minilm"))
+
+
+def test_a_model_that_is_not_there_is_said_before_the_corpus_is_read(folder, tiny_copy, capsys):
+    assert main(words(folder, model="sentence-transformers/LaBSE")) == 2
+    assert "did not give 'sentence-transformers/LaBSE'" in capsys.readouterr().err
+    plain = tiny_copy("minilm")
+    (plain / "modules.json").unlink()
+    assert main(words(folder, model=plain)) == 2
+    said = capsys.readouterr().err
+    assert "does not say how to pool" in said and "pairs: making" not in said
+    assert {path.name for path in folder.iterdir()} == {"corpus", "minilm"}
 
 
 def test_what_shapes_a_new_model_is_named_where_a_folder_is_trained(folder, tiny, capsys):
