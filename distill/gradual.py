@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from compact_labse.errors import UserError
 from compact_labse.pipelines import load_pipeline
 from compact_labse.progress import say
-from compact_labse.stages import hash_of
+from compact_labse.stages import alone_in, hash_of
 from compact_labse.training.loop_config import LoopConfig
 from compact_labse.training.schedule import OptimizerConfig
 
@@ -59,8 +59,10 @@ def run(cfg: GradualConfig) -> list[dict[str, Any]]:
 
     Damage is against the unpruned model, before and after training.
     """
+    from compact_labse.compress.held_out import hashes
+    from compact_labse.compress.model_files import model_folder
     from compact_labse.compress.structure import prune, sizes_of
-    from compact_labse.folder import check_out, read_lineage
+    from compact_labse.folder import check_out, model_hash, read_lineage
 
     target, found, model = cfg.target, list[dict[str, Any]](), str(cfg.target.model)
     check_out(Path(target.out), target.overwrite)
@@ -68,21 +70,24 @@ def run(cfg: GradualConfig) -> list[dict[str, Any]]:
     if "heads" not in before:
         raise UserError(f"{target.model} is a bag of tokens, which has nothing to prune gradually: leave out --gradual")
     work, plan = Path(f"{target.out}.work"), stages(before, after, cfg.steps)
-    key = hash_of([target.model, list(target.data), target.texts, cfg.batch, asdict(cfg.loop)])
-    for number, sizes in enumerate(plan, 1):
-        key = hash_of([key, sizes])
-        pruned, healed = (work / f"{number}-{name}-{key[:8]}" for name in ("pruned", "healed"))
-        healed = Path(target.out) if number == len(plan) else healed
-        named: dict[str, Any] = dict.fromkeys(("layers", "heads", "ffn", "dim", "table")) | sizes
-        say(f"pruning {number} of {len(plan)}: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
-        if not pruned.is_dir():
-            pooling = target.pooling if number == 1 else None  # what has been pruned says it itself
-            prune(replace(target, model=model, out=pruned, overwrite=False, pooling=pooling, **named))
-        if number == len(plan) or not healed.is_dir():
-            more: dict[str, Any] = {"batch": cfg.batch, "pooling": target.pooling, "overwrite": target.overwrite}
-            heal(str(pruned), target.model, target.data, healed, cfg.loop, **more)
-        found.append(sizes | read_lineage(healed)["config"]["healing"])
-        model = str(healed)
+    contents = [model_hash(model_folder(target.model)), hashes(target.data)]
+    key = hash_of([*contents, target.texts, cfg.batch, asdict(cfg.loop)])
+    with alone_in(work):
+        for number, sizes in enumerate(plan, 1):
+            key = hash_of([key, sizes])
+            pruned, healed = (work / f"{number}-{name}-{key[:8]}" for name in ("pruned", "healed"))
+            healed = Path(target.out) if number == len(plan) else healed
+            named: dict[str, Any] = dict.fromkeys(("layers", "heads", "ffn", "dim", "table")) | sizes
+            say(f"pruning {number} of {len(plan)}: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
+            if not pruned.is_dir():
+                pooling = target.pooling if number == 1 else None  # what has been pruned says it itself
+                prune(replace(target, model=model, out=pruned, overwrite=False, pooling=pooling, **named))
+            if number == len(plan) or not healed.is_dir():
+                more: dict[str, Any] = {"batch": cfg.batch, "pooling": target.pooling, "overwrite": target.overwrite}
+                more["work"] = work / f"{number}-healing-{key[:8]}"
+                heal(str(pruned), target.model, target.data, healed, cfg.loop, **more)
+            found.append(sizes | read_lineage(healed)["config"]["healing"])
+            model = str(healed)
     return found
 
 
@@ -118,26 +123,35 @@ def heal(
     batch: int = 32,
     bits: int | None = None,
     pooling: str | None = None,
+    work: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Train the model in `folder` further, to give the texts the vectors of `original`; writes `out`."""
+    """Train the model in `folder` further, to give the texts the vectors of `original`; writes `out`.
+
+    Of pairs both sides learn, and to find each other as well.
+    """
     from compact_labse.corpus.cleaning import Cleaning
+    from compact_labse.corpus.files import TEXT_KINDS, find_sources
     from compact_labse.gather import CorpusConfig
     from compact_labse.students import StudentConfig
     from compact_labse.training.objectives_config import ObjectivesConfig
 
+    sources = find_sources(list(texts), None, TEXT_KINDS)
+    pairs = [source.name for source in sources if source.languages is not None]
     pipeline = load_pipeline("distill", "student")
     pipeline.run(
         pipeline.DistillConfig(
             out=str(out),
-            texts=list(texts),
+            work=str(work) if work else None,
+            data=pairs,
+            texts=[source.name for source in sources if source.languages is None],
             teacher=original,
             teacher_pooling=pooling,
             batch=batch,
             overwrite=overwrite,
             student=StudentConfig(kind="folder", start=folder, max_tokens=64, bits=bits),
             corpus=CorpusConfig(cleaning=Cleaning(min_chars=8)),
-            objectives=ObjectivesConfig(ranking=0.0, targets="live", teacher_bf16=False),
+            objectives=ObjectivesConfig(ranking=1.0 if pairs else 0.0, targets="live", teacher_bf16=False),
             loop=loop,
         )
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +66,26 @@ def test_every_step_prunes_what_the_step_before_healed(gradual, tiny, tmp_path, 
     [first] = (tmp_path / "new.work").glob("1-healed-????????")
     assert json.loads((second / "lineage.json").read_text())["config"]["model"] == str(first)
     assert json.loads((tmp_path / "new" / "lineage.json").read_text())["config"]["teacher"] == str(tiny("minilm"))
+
+
+def test_text_that_changed_under_its_name_is_pruned_for_anew(gradual, tiny, tmp_path, text):
+    cfg = gradual.GradualConfig(target=target(tiny("minilm"), tmp_path / "new", text, ffn=8), steps=1, loop=loop(1))
+    gradual.run(cfg)
+    with open(text, "a", encoding="utf-8") as file:
+        file.write("\nOne more sentence.")
+    shutil.rmtree(tmp_path / "new")
+    gradual.run(cfg)
+    assert len(list((tmp_path / "new.work").glob("1-pruned-????????"))) == 2
+
+
+def test_pairs_heal_in_both_languages(gradual, tiny, tmp_path, monkeypatch):
+    path = tmp_path / "en-de.tsv"
+    rows = zip(sample.sentences("en"), sample.sentences("de"), strict=True)
+    path.write_text("".join(f"{one}\t{other}\n" for one, other in rows), encoding="utf-8")
+    seen = []
+    monkeypatch.setattr(gradual, "load_pipeline", lambda *_: SimpleNamespace(run=seen.append, DistillConfig=dict))
+    gradual.heal("pruned", "original", [str(path)], tmp_path / "new", loop(1))
+    assert (seen[0]["data"], seen[0]["texts"], seen[0]["objectives"].ranking) == ([str(path)], [], 1.0)
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(gradual, tiny, tmp_path, text, monkeypatch):
