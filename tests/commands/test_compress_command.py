@@ -121,6 +121,7 @@ def test_an_impossible_budget_is_said_before_any_training(tiny, tmp_path, texts,
     made = {path.name.rpartition("-")[0] for path in (tmp_path / "out.work").iterdir() if path.is_dir()}
     assert made == {"text", "trimmed", "predicted"}
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.work" / "results.jsonl").exists(), "nor is the original judged for it"
 
 
 @pytest.mark.parametrize(
