@@ -32,7 +32,7 @@ CLIENTS, RESULTS, PLACE = HERE / "clients", HERE / "results" / "peers.jsonl", HE
 OURS = "our environment"
 ONNX = ("model.onnx", "model_fp16.onnx", "model_int8.onnx", "model_int4.onnx")
 DTYPES = {"model.onnx": "fp32", "model_fp16.onnx": "fp16", "model_int8.onnx": "int8"}
-TFLITE = ("model.tflite", "model_fp16.tflite", "model_int8.tflite", "model_int4.tflite")
+TFLITE = ("model.tflite", "model_fp16.tflite", "model_int8.tflite", "model_int8_static.tflite", "model_int4.tflite")
 MEDIAPIPE = ("model_mediapipe.tflite", "model_int8_mediapipe.tflite")
 PER_LANGUAGE, SECONDS = 10, 1200
 
