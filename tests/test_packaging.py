@@ -156,6 +156,12 @@ def test_the_extras_that_documents_name_exist():
     for document in ["README.md", "CONTRIBUTING.md", "Makefile"]:
         for listed in re.findall(r"(?:compact-labse|\.)\[([\w,]+)\]", (ROOT / document).read_text()):
             assert set(listed.split(",")) <= extras, f"{document} names [{listed}]"
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Extras")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, flags=re.M)) == extras
+    [whole] = [row for row in table.split("\n") if row.startswith("| `all` |")]
+    missing = set(re.findall(r"`([\w-]+)`", whole)) - {"all"}
+    named = set(re.findall(r"\[([\w,-]+)\]", PROJECT["optional-dependencies"]["all"][0])[0].split(","))
+    assert missing == extras - named - {"all"}
 
 
 def test_continuous_integration_runs_the_readmes_test_command():

@@ -11,12 +11,12 @@ DESCRIPTION = """Train a small student from a teacher and sentence pairs.
 
 example:
   compact-labse distill --teacher minilm --data pairs/ --out student --loop.steps 2000
-  compact-labse distill --student pruned --teacher minilm --texts texts.txt --out healed   # mend a compressed model
+  compact-labse distill --config distill/heal.yaml --student pruned --teacher minilm --texts texts.txt --out healed
 
 `pairs/` holds files such as en-de.tsv.gz (English<TAB>German; the name tells the language). Files with a header, or
 more columns: --corpus.columns english,german. An interrupted run goes on when the same command is given again. Settings
 can also come from YAML files, later words winning over earlier ones; `key=value` is `--key value`:
-  compact-labse distill --config distill/static.yaml --data pairs/ --out student batch=4096
+  compact-labse distill --teacher minilm --config distill/static.yaml --data pairs/ --out student batch=4096
 """
 
 WORDS = Words(

@@ -16,7 +16,7 @@ SIZES = ("layers", "heads", "ffn", "table")
 EXAMPLE = """\
 example:
   compact-labse prune minilm --layers 4 --ffn 768 --data texts.txt --out minilm-4
-  compact-labse distill --student minilm-4 --teacher minilm --texts texts.txt --out minilm-4-healed ...
+  compact-labse distill --config distill/heal.yaml --student minilm-4 --teacher minilm --texts texts.txt --out healed
 
 Layers go one by one, the one whose absence moves the vectors of the text least; heads, columns and dimensions by
 their importance on it. A stock model comes out, in which heads times their width is the hidden width: --heads 8 of a

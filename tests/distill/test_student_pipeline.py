@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,8 +234,43 @@ def test_every_shipped_yaml_is_valid(tmp_path):
     for file in files:
         kind = load_pipeline("distill", "student").DistillConfig
         given = ["--config", str(file), "--data", "x", "--out", "y", "--teacher", "minilm"]
-        given += ["--student.start", str(tmp_path)] if file.stem.endswith("hard") else []  # a second pass
+        given += ["--student.start", str(tmp_path)] if file.stem.endswith(("hard", "heal")) else []  # of another's
         assert read_config(given, kind, WORDS).batch >= 2, file
+
+
+def test_healing_by_file_is_healing_by_the_pipelines(tmp_path):
+    from compact_labse.commands.distill import WORDS
+    from compact_labse.configuration import read_config
+
+    file, made = pipeline_folder("distill") / "heal.yaml", []
+    (tmp_path / "text.txt").write_text("one")
+    given = ["--config", str(file), "--student.start", str(tmp_path), "--texts", str(tmp_path / "text.txt")]
+    read = read_config(
+        [*given, "--out", "y", "--teacher", "t"], load_pipeline("distill", "student").DistillConfig, WORDS
+    )
+    gradual = load_pipeline("distill", "gradual")
+    pipeline = SimpleNamespace(run=made.append, DistillConfig=load_pipeline("distill", "student").DistillConfig)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gradual, "load_pipeline", lambda *_: pipeline)
+        gradual.heal(str(tmp_path), "t", [str(tmp_path / "text.txt")], Path("y"), gradual.healing(10))
+    assert asdict(read) == asdict(made[0])
+
+
+@pytest.mark.parametrize("document", ["README.md", "distill/README.md", "export/compression.md", "distill", "prune"])
+def test_documented_commands_are_complete(document, tiny, monkeypatch):
+    """A documented line may name files that do not exist, but no setting and no configuration that does not."""
+    from compact_labse.commands import prune
+    from compact_labse.commands.distill import DESCRIPTION, WORDS, _whole_model
+    from compact_labse.configuration import read_config
+
+    monkeypatch.chdir(ROOT)
+    texts = {"distill": DESCRIPTION, "prune": prune.EXAMPLE}
+    text = texts.get(document) or (ROOT / document).read_text(encoding="utf-8")
+    lines = re.findall(r"^ *compact-labse distill (.*)$", text.replace("\\\n", " "), flags=re.M)
+    assert lines
+    for line in lines:
+        given = shlex.split(re.sub(r"--student \S+", f"--student {tiny('minilm')}", line), comments=True)
+        assert read_config(_whole_model(given), load_pipeline("distill", "student").DistillConfig, WORDS).batch, line
 
 
 def test_help_and_mistakes_do_not_wait_for_torch():
