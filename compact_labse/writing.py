@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from compact_labse.errors import UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NEW, _OLD = "new", "old"
+_HIDDEN = re.compile(rf"\.[0-9a-f]{{8}}-(?P<kind>{_NEW}|{_OLD})\.(?P<name>.+)", re.DOTALL)
 
 
 @contextmanager
 def writing_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `final` that becomes `final` when the block ends well, and vanishes otherwise.
 
-    Everything in it is synced to disk before the rename. Raises UserError when `final` is a file, or is a folder with
-    something in it and `overwrite` is false, and when the disk is full.
+    Everything in it is synced to disk before the rename. What a killed writer of `final` left is cleared away. Raises
+    UserError when `final` is a file, or is a folder with something in it and `overwrite` is false, and when the disk
+    is full.
     """
     final = Path(final)
     check_free(final, overwrite)
-    temporary = _beside(final)
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+    with _temporary(final) as temporary:
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _share(path)
             _sync(path)
         check_free(final, overwrite)
         _put_in_place(temporary, final)
-    except BaseException as error:
-        full = is_disk_full(error, final.parent)
-        shutil.rmtree(temporary, ignore_errors=True)
-        if full:
-            raise _disk_full(final) from error
-        raise
 
 
 @contextmanager
 def writing_file(final: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `final`, with the same suffix, that replaces `final` when the block ends well.
+    """Yield a temporary path, with the same name in a folder beside `final`, that replaces it when the block ends well.
 
     Devices and pipes such as /dev/stdout are written directly. Raises UserError when `final` is a folder, when the
     block wrote nothing, and when the disk is full.
@@ -55,9 +51,8 @@ def writing_file(final: Path) -> Iterator[Path]:
     if final.exists() and not final.is_file():
         yield final
         return
-    temporary = _beside(final)
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary(final) as folder:
+        temporary = folder / final.name
         yield temporary
         if not temporary.is_file():
             raise RuntimeError(f"nothing was written to {temporary}")
@@ -65,12 +60,24 @@ def writing_file(final: Path) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, final)
         _sync(final.parent)
-    except BaseException as error:
-        full = is_disk_full(error, final.parent)
-        temporary.unlink(missing_ok=True)
-        if full:
-            raise _disk_full(final) from error
-        raise
+
+
+def clear_leftovers(folder: Path, name: str | None = None) -> None:
+    """Clear away what killed writers left in `folder`, of the final name `name` or of all.
+
+    What they had moved aside is put back if nothing has its name. What a living process writes stays: it holds a lock,
+    as every writer here does; on a disk without locks nothing is cleared.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        for path in list(folder.iterdir()):
+            found = _HIDDEN.fullmatch(path.name)
+            if found is None or name not in (None, found["name"]):
+                continue
+            with _holding(path) as held:
+                if held and found["kind"] == _OLD and not (folder / found["name"]).exists():
+                    os.rename(path, folder / found["name"])
+                elif held:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
@@ -98,6 +105,8 @@ def _share(path: Path) -> None:
 
 
 def check_free(final: Path, overwrite: bool) -> None:
+    """UserError if a folder may not be written there; what a killed writer had moved aside is put back first."""
+    clear_leftovers(final.parent, final.name)
     if final.exists() and not final.is_dir():
         raise UserError(f"{final} is a file, a folder name is needed")
     if not overwrite and final.is_dir() and any(final.iterdir()):
@@ -110,23 +119,62 @@ def check_new(final: Path, overwrite: bool) -> None:
         raise UserError(f"{final} exists; choose another name or allow overwriting it (--overwrite)")
 
 
-def _beside(final: Path) -> Path:
-    return final.parent / f".{secrets.token_hex(4)}.{final.name}"
+@contextmanager
+def _temporary(final: Path) -> Iterator[Path]:
+    """A new folder beside `final`, locked until it is renamed, or deleted when the block ends."""
+    folder, unlocked = _beside(final, _NEW), _beside(final, "start")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(final.parent, final.name)
+        unlocked.mkdir()
+        with _holding(unlocked):
+            os.rename(unlocked, folder)  # no leftover has this name without a lock on it while its writer lives
+            yield folder
+    except BaseException as error:
+        if is_disk_full(error, final.parent):
+            raise _disk_full(final) from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _holding(folder: Path) -> Iterator[bool]:
+    """Hold a lock on `folder` that ends with the process; False where another one does, or the disk has no locks."""
+    handle, held = None, False
+    try:
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(handle), os.stat(folder))  # else its writer has renamed it meanwhile
+        yield held
+    finally:
+        if handle is not None:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough if a child process has the handle, too
+            os.close(handle)
+
+
+def _beside(final: Path, kind: str) -> Path:
+    return final.parent / f".{secrets.token_hex(4)}-{kind}.{final.name}"
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
     """Rename `temporary` to `final`; a folder in the way is moved aside first and comes back if the rename fails."""
-    old = _beside(final)
-    if final.is_dir():
-        os.rename(final, old)
-    try:
-        os.rename(temporary, final)
-    except BaseException:
+    old, dropped = _beside(final, _OLD), _beside(final, _NEW)
+    with _holding(final):
+        if final.is_dir():
+            os.rename(final, old)
+        try:
+            os.rename(temporary, final)
+        except BaseException:
+            if old.exists():
+                os.rename(old, final)
+            raise
+        _sync(final.parent)
         if old.exists():
-            os.rename(old, final)
-        raise
-    _sync(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
+            os.rename(old, dropped)  # half deleted, it must not be put back
+            shutil.rmtree(dropped, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

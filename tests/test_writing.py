@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from compact_labse.errors import UserError
-from compact_labse.writing import is_disk_full, writing_file, writing_folder
+from compact_labse.writing import clear_leftovers, is_disk_full, writing_file, writing_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -157,21 +157,87 @@ def test_torch_on_a_full_disk(small_disk: Path):
     assert names(small_disk) == []
 
 
-def test_a_killed_writer_leaves_no_final_name(tmp_path: Path):
-    script = (
-        "import sys, time; from pathlib import Path; from compact_labse.writing import writing_folder\n"
-        "with writing_folder(Path(sys.argv[1])) as t:\n"
-        "    (t / 'half').touch(); print('ready', flush=True); time.sleep(60)\n"
-    )
-    final = tmp_path / "model"
-    with subprocess.Popen([sys.executable, "-c", script, str(final)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+HALF = """
+import sys, time; from pathlib import Path; from compact_labse.writing import writing_file, writing_folder
+final = Path(sys.argv[1])
+with (writing_file(final) if final.suffix else writing_folder(final, overwrite=True)) as t:
+    (t if final.suffix else t / "half").write_text("half"); print("ready", flush=True); time.sleep(60)
+"""
+SWAPPED = """
+import os, signal, sys; from pathlib import Path; from compact_labse.writing import writing_folder
+rename, stop = os.rename, sys.argv[2]
+def rename_and_die(old, new):
+    rename(old, new)
+    if str(old) == sys.argv[1] if stop == "aside" else str(new) == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.rename = rename_and_die
+with writing_folder(Path(sys.argv[1]), overwrite=True) as t:
+    (t / "new").touch()
+"""
+
+
+def start_half(final: Path) -> subprocess.Popen:
+    """A process that has written one half of `final` and waits."""
+    process = subprocess.Popen([sys.executable, "-c", HALF, str(final)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+@pytest.mark.parametrize("name", ["model", "vectors.npy"])
+def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path: Path, name: str):
+    final = tmp_path / name
+    writing = (lambda: writing_file(final)) if final.suffix else (lambda: writing_folder(final, overwrite=True))
+    with start_half(final) as process:
+        (left,) = names(tmp_path)
+        with writing_folder(tmp_path / "other"):
+            pass
+        for _ in range(2):  # the writer lives, and may end yet
+            with writing() as path:
+                (path if final.suffix else path / "whole").write_text("whole")
+            assert names(tmp_path) == sorted([left, name, "other"])
         process.send_signal(signal.SIGKILL)
-    assert not final.exists()
-    with writing_folder(final):
+    with writing_folder(tmp_path / "other", overwrite=True):
         pass
-    assert final.is_dir()
+    assert names(tmp_path) == sorted([left, name, "other"]), "it has another name"
+    with writing() as path:
+        (path if final.suffix else path / "whole").write_text("whole")
+    assert names(tmp_path) == sorted([name, "other"])
+    assert (final if final.suffix else final / "whole").read_text() == "whole"
+
+
+def test_a_folder_that_was_moved_aside_by_a_killed_writer_comes_back(tmp_path: Path):
+    final = tmp_path / "model"
+    final.mkdir()
+    (final / "old").touch()
+    done = subprocess.run([sys.executable, "-c", SWAPPED, str(final), "aside"])
+    assert done.returncode == -signal.SIGKILL
+    assert not final.exists() and len(names(tmp_path)) == 2
+    with pytest.raises(UserError, match="model exists and is not empty"), writing_folder(final):
+        pytest.fail("the work must not begin")
+    assert names(final) == ["old"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_new_folder_stays_when_its_writer_dies_before_the_old_one_is_deleted(tmp_path: Path):
+    final = tmp_path / "model"
+    final.mkdir()
+    (final / "old").touch()
+    assert subprocess.run([sys.executable, "-c", SWAPPED, str(final), "placed"]).returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 2
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == ["model"]
+    assert names(final) == ["new"]
+
+
+def test_other_hidden_names_are_not_touched(tmp_path: Path):
+    strangers = [".model", ".0123abcd.model", ".0123abcd-new", ".0123abcdef-new.model", "0123abcd-new.model"]
+    for name in strangers:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".0123abcd-new.model").touch()  # a file, which no writer makes
+    clear_leftovers(tmp_path)
+    clear_leftovers(tmp_path / "none")
+    assert names(tmp_path) == sorted([*strangers, ".0123abcd-new.model"])
 
 
 def test_files_that_a_library_made_private_become_readable_like_any_other(tmp_path):

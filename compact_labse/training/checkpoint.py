@@ -21,6 +21,7 @@ from compact_labse.errors import UserError
 from compact_labse.folder import sha256_file, writing_folder
 from compact_labse.progress import say
 from compact_labse.training import ranks
+from compact_labse.writing import clear_leftovers
 
 BEST, PREFIX, HASHES = "best", "step-", "hashes.json"
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"
@@ -125,6 +126,7 @@ def whole_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _newest_whole(folder: Path) -> Path | None:
+    clear_leftovers(folder)  # a run that was killed need not come by a checkpoint of the same step again
     found = checkpoints(folder)
     for path in found:
         damage = _damage(path)

@@ -65,11 +65,14 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(uninterrupted, tmp_p
     # Batch 65 belongs to step 33: the last checkpoint is that of step 28, the log is ahead of it.
     assert run(folder, "--kill-at", "65").returncode == -signal.SIGKILL
     assert json.loads((last(folder) / "progress.json").read_text())["step"] == 28
+    (folder / ".0123abcd-new.step-000000033").mkdir()  # as if killed while writing; the next one is of step 35
+    (folder / "best").rename(folder / ".4567abcd-old.best")
     again = run(folder)
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip() == "56", "data goes on after the 28 steps of two batches"
     assert "going on from step 28 of 60" in again.stderr
     assert_same_result(uninterrupted, folder)
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_ctrl_c_saves_and_the_next_run_ends_the_same(uninterrupted, tmp_path):
