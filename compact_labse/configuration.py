@@ -12,7 +12,7 @@ import os
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise, takewhile
-from typing import Any
+from typing import Any, Literal
 
 from compact_labse.errors import UserError, require, with_hint
 from compact_labse.pipelines import load_pipeline
@@ -25,8 +25,9 @@ COLUMNS = "--corpus.columns"
 class Words:
     """How a command is called: its name, its usage line and description, and which settings take several values.
 
-    `hidden` names settings that a shared part has and this command has no use for, `help` says of others what they are
-    here. `new_model` names the parts that describe a new model, and decide nothing once `model` names one.
+    `hidden` names settings that a shared part has and this command has no use for, `help` says of others (and of parts
+    that take no file) what they are here, `choices` what they may be. `new_model` names the parts that describe a new
+    model, and decide nothing once `model` names one.
     """
 
     command: str
@@ -35,6 +36,7 @@ class Words:
     lists: tuple[str, ...] = ("--data", "--texts", COLUMNS, "--corpus.avoid")
     hidden: tuple[str, ...] = ()
     help: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     new_model: tuple[str, ...] = ()
 
 
@@ -88,11 +90,15 @@ def _parser(kind: type, said: Words) -> Any:
     )
     parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
     parser.add_class_arguments(kind)
-    for name, action in parser._option_string_actions.items():
-        if name.removeprefix("--") in said.hidden:
+    for option, action in parser._option_string_actions.items():
+        name = option.removeprefix("--")
+        if name in said.hidden:
             action.help = argparse.SUPPRESS
-        elif name.removeprefix("--") in said.help:
-            action.help = said.help[name.removeprefix("--")]
+        elif name in said.help:
+            action.help = said.help[name]
+            action.metavar = "NAME" if action.metavar == "CONFIG" else action.metavar
+        if name in said.choices:
+            action._typehint, action.metavar = Literal[said.choices[name]], f"{{{','.join(said.choices[name])}}}"
     return parser
 
 

@@ -21,6 +21,7 @@ HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # never a pickle, n
 SUFFIXES = (".onnx", ".ort", ".tflite")
 EXPORTS = (("onnx", ".onnx"), ("tflite", ".tflite"))  # folders and suffixes
 SAVED_MODEL = "saved_model.pb"  # its folder is one artifact
+KINDS_OF_MODEL = "name, model folder, .onnx or .tflite file, or SavedModel folder"  # in --help
 
 
 def locate(name: str, file: str | None = None) -> Path:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 pytest.importorskip("jsonargparse")
 
-from compact_labse.configuration import Words, as_options, as_yaml, note_unused, read_config
+from compact_labse.commands import distill, pretrain, train
+from compact_labse.configuration import Words, _parser, as_options, as_yaml, note_unused, read_config
 from compact_labse.errors import UserError
+from compact_labse.pipelines import load_pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,28 @@ class Outer:
     data: list[str] = field(default_factory=list)
     pair: tuple[float, float] = (0.9, 0.99)
     inner: Inner = field(default_factory=Inner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A shape.
+
+    Args:
+        kind: Its kind.
+    """
+
+    kind: Literal["static", "bert", "electra"] = "bert"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What is trained.
+
+    Args:
+        student: Its shape.
+    """
+
+    student: Shape = field(default_factory=Shape)
 
 
 SAID = Words(command="outer", usage="compact-labse outer", description="Nothing.")
@@ -136,6 +161,28 @@ def test_what_a_command_has_no_use_for_is_not_in_its_help(capsys):
     shown = capsys.readouterr().out
     assert "inner.steps" not in shown and "A rate." not in shown
     assert "--inner.rate" in shown and "Here: so." in shown and "--pair" in shown
+
+
+def test_choices_that_a_command_refuses_are_not_in_its_help(capsys):
+    said = Words(command="train", usage="", description="", choices={"student.kind": ("bert", "electra")})
+    with pytest.raises(SystemExit):
+        read_config(["--help"], Trained, said)
+    assert "static" not in (shown := capsys.readouterr().out) and "--student.kind {bert,electra}" in shown
+    assert read_config(["student.kind=electra"], Trained, said).student.kind == "electra"
+    with pytest.raises(UserError, match=r"student\.kind.*'bert', 'electra'.*static"):
+        read_config(["student.kind=static"], Trained, said)
+
+
+@pytest.mark.parametrize("command", [train, pretrain, distill])
+def test_every_setting_says_what_it_is(command):
+    place, kind = {train: ("teacher/train", "TrainConfig"), pretrain: ("teacher/pretrain", "PretrainConfig")}.get(
+        command, ("student", "DistillConfig")
+    )
+    parser = _parser(getattr(load_pipeline("distill", place), kind), command.WORDS)
+    said = {name: action.help for name, action in parser._option_string_actions.items()}
+    assert "--corpus.cleaning.max_ratio" in said
+    assert [name for name, text in said.items() if not text] == []
+    assert said["--student"].startswith("Name or folder") == (command is distill)
 
 
 def test_settings_of_a_model_that_is_not_made_are_named(capsys):

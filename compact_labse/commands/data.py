@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clean, deduplicate and decontaminate pairs or texts",
         description="Read corpora, drop what no student should learn from, write the rest, and say what was dropped.",
         epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     data_mlm.add_action(actions)

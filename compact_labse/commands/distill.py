@@ -23,6 +23,7 @@ WORDS = Words(
     command="distill",
     usage="compact-labse distill --teacher NAME --data PATH... --out DIR [--config FILE] [--SETTING VALUE ...]",
     description=DESCRIPTION,
+    help={"student": "Name or folder of a model to train further, instead of a new one; it needs a modules.json."},
 )
 
 

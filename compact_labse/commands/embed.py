@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compact_labse.errors import UserError
+from compact_labse.locate import KINDS_OF_MODEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to embed")
     parser.add_argument("--file", metavar="F", help="a text file, one text a line (.gz, .xz, .zst too), or - for stdin")
-    parser.add_argument("--model", default="default", help="folder, .onnx file or name (default: the shipped student)")
+    parser.add_argument("--model", default="default", help=f"{KINDS_OF_MODEL} (default: the shipped student)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write .npy, .parquet or .jsonl instead of stdout")
     parser.add_argument("--threads", type=int, help="CPU threads (default: what was measured to be fast)")
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compact_labse.locate import KINDS_OF_MODEL
+
 if TYPE_CHECKING:
     from compact_labse.measure.quality.datasets import Dataset
     from compact_labse.measure.results import Record
@@ -16,7 +18,7 @@ TATOEBA_SETS = ("14", "29", "36", "112")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="folder, .onnx file or name; LABEL=MODEL names it")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=f"{KINDS_OF_MODEL}; LABEL=MODEL names it")
     parser.add_argument(
         "--data", type=Path,
         help="folder with tatoeba/, pud/, sts/ or en-xx.tsv, or hf:name[:config] (default: embedded text)",

@@ -33,6 +33,7 @@ WORDS = Words(
         "student.kind": '"bert", or "electra" (BERT with a table narrower than the model).',
         "vocabulary.kind": '"unigram" (fits languages without spaces) or "wordpiece".',
     },
+    choices={"student.kind": ("bert", "electra"), "vocabulary.kind": ("unigram", "wordpiece")},
     new_model=("student", "vocabulary"),
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compact_labse.errors import UserError
+from compact_labse.locate import KINDS_OF_MODEL
 
 if TYPE_CHECKING:
     from compact_labse.encoder import Encoder
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--query", metavar="Q", action="append", help="what to look for (repeatable); - for stdin's lines"
     )
-    parser.add_argument("--model", default="default", help="folder, .onnx file or name (default: the shipped student)")
+    parser.add_argument("--model", default="default", help=f"{KINDS_OF_MODEL} (default: the shipped student)")
     parser.add_argument("--top-k", type=int, default=5, metavar="K", help="answers per query (default: 5)")
     parser.add_argument("--min-score", type=float, default=-1.0, metavar="S", help="reject answers with a lower cosine")
     parser.add_argument("--index", type=Path, metavar="DIR", help="keep the index here and use it again")

@@ -31,6 +31,7 @@ WORDS = Words(
         "whose table is copied while the layers start as the identity.",
         "vocabulary.kind": '"unigram" (fits languages without spaces) or "wordpiece".',
     },
+    choices={"student.kind": ("bert", "electra"), "vocabulary.kind": ("unigram", "wordpiece")},
     new_model=("student", "vocabulary"),
 )
 

@@ -9,25 +9,29 @@ from compact_labse.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaning:
-    """What `clean_pairs` and `clean_texts` tidy and what they drop. The defaults keep words as well as sentences."""
+    """What `clean_pairs` and `clean_texts` tidy and what they drop. The defaults keep words as well as sentences.
+
+    Args:
+        min_chars: Shortest side, in characters after tidying.
+        max_chars: Longest side, in characters after tidying.
+        max_ratio: Longer side over shorter side, both in characters plus `ratio_slack`.
+        ratio_slack: Added to both lengths, because short texts differ more: "OK" against "Einverstanden".
+        min_script: Share of the target's letters that must be in a script of its language; 0 turns the check off.
+        letters: Drop texts without a letter of any script: numbers, emoji, rules.
+        drop_copies: Drop pairs whose sides are equal but for case. Turn off for lexicons, where many words are spelt
+            alike.
+        drop_duplicates: Keep the first of equal pairs (or texts), whatever language they are said to be in; case does
+            not count. Needs 11 to 23 bytes of memory for each one kept.
+    """
 
     min_chars: int = 1
-    """Shortest side, in characters after tidying."""
     max_chars: int = 1000
-    """Longest side, in characters after tidying."""
     max_ratio: float = 5.0
-    """Longer side over shorter side, both in characters plus `ratio_slack`."""
     ratio_slack: int = 15
-    """Added to both lengths, because short texts differ more: "OK" against "Einverstanden"."""
     min_script: float = 0.3
-    """Share of the target's letters that must be in a script of its language; 0 turns the check off."""
     letters: bool = True
-    """Drop texts without a letter of any script: numbers, emoji, rules."""
     drop_copies: bool = True
-    """Drop pairs whose sides are equal but for case. Turn off for lexicons, where many words are spelt alike."""
     drop_duplicates: bool = True
-    """Keep the first of equal pairs (or texts), whatever language they are said to be in; case does not count. Needs 11
-    to 23 bytes of memory for each one kept."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_chars <= self.max_chars:

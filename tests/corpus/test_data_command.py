@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from compact_labse import cli
+from compact_labse.commands.data import EXAMPLE
 from compact_labse.corpus.read import read_pairs, read_texts
 
 Run = Callable[..., int]
@@ -136,6 +137,11 @@ def test_mistakes_are_one_sentence_and_leave_no_file(
     assert error.startswith("error: ")
     assert message in error
     assert {path.name for path in tmp_path.iterdir()} == {"corpus"}
+
+
+def test_help_shows_its_example_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "clean", "--help"]) == 0
+    assert EXAMPLE in capsys.readouterr().out.splitlines()
 
 
 def test_help_is_cheap() -> None:
