@@ -169,7 +169,7 @@ def test_the_model_may_be_a_name(folder, tiny, monkeypatch):
     [
         (["student.layers=6", "stacking=[1,1]"], "must be a multiple of 4"),
         (["stacking=[0]"], "at least 1 each"),
-        (["student.kind=static"], "Expected a typing.Literal['bert', 'electra']"),,
+        (["student.kind=static"], "Expected a typing.Literal['bert', 'electra']"),
         (["max_tokens=64"], "max_tokens is 64, but student.max_tokens"),
         (["model=none"], "There is no folder 'none' here"),
         (["vocabulary.kind=teacher"], "Expected a typing.Literal['unigram', 'wordpiece']"),
