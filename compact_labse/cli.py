@@ -1,6 +1,6 @@
 """The command line: finds the subcommand, imports only that, and turns every failure into a sentence and an exit code.
 
-Exit codes: 0 done, 1 unexpected error, 2 bad input, 3 a gate failed, 130 interrupted, 141 nobody reads the output.
+The README's table of exit codes is this module's: `EXIT_CODES`, also at the end of `--help`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 INTERRUPTED, PIPE_CLOSED = 130, 141
+EXIT_CODES = {
+    0: "done",
+    1: "an unexpected error, or a measure of `eval` that failed while the others went on",
+    2: "bad input, or what is missing: a file, a library, room on the disk",
+    3: "a gate, `verify`'s check or a limit failed: `compress` keeps too little, `bench compare` found something worse",
+    INTERRUPTED: "interrupted",
+    PIPE_CLOSED: "nobody reads the output any more",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,12 +121,13 @@ def _run(name: str, command: ModuleType, words: list[str]) -> int:
 def _overview() -> Parser:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+    codes = "\n".join(f"  {code:<{width}}  {meaning}" for code, meaning in EXIT_CODES.items())
     parser = Parser(
         prog="compact-labse",
         usage="compact-labse [--version] [--debug] COMMAND ...",
         description="Make small multilingual sentence encoders, and use them.",
         epilog=f"commands:\n{commands}\n\n`compact-labse COMMAND --help` shows its options and an example.\n"
-        'example: compact-labse embed "Guten Morgen"',
+        f'example: compact-labse embed "Guten Morgen"\n\nexit codes:\n{codes}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

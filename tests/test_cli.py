@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -181,6 +182,16 @@ sys.modules["printing"] = module
 cli.COMMANDS["print"] = ("printing", "print much")
 sys.exit(cli.main(["print"]))
 """
+
+
+def test_the_exit_codes_of_help_and_readme_are_the_same(capsys):
+    assert cli.main(["--help"]) == 0
+    shown, readme = capsys.readouterr().out, (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", readme[readme.index("| exit code |") :], flags=re.M))
+    assert rows == {str(code): meaning for code, meaning in cli.EXIT_CODES.items()}
+    for code, meaning in rows.items():
+        assert re.search(rf"^ +{code} +{re.escape(meaning)}$", shown, flags=re.M)
+    assert {cli.explain(UserError("x"))[1], cli.explain(GateError("x"))[1], cli.explain(ValueError())[1]} == {1, 2, 3}
 
 
 def test_a_reader_that_leaves_is_no_error():

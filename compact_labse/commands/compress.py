@@ -21,7 +21,7 @@ often the translation is found, of texts how far likeness agrees with the origin
 an interruption: every step is a folder in DIR.work and is made once.
 
 exit code: 0 the budget is met, 2 bad input or a budget that nothing can meet, 3 the nearest was written, which keeps
-less than --min-quality
+less than --min-quality, or nothing was written, because no candidate passed the gates of its export
 """
 
 
