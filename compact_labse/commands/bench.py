@@ -18,7 +18,10 @@ EXAMPLES = """examples:
   compact-labse bench compare old/results.jsonl new/results.jsonl --threshold 5%
 
 RUNNER:MODEL has another program run a model: sentence-transformers, sentence-transformers-onnx, fastembed, onnxruntime,
-litert, torch-fp32, torch-bf16, torch-compile, wasm-node, wasm-chromium. `bench compare --help` has its own options."""
+litert, torch-fp32, torch-bf16, torch-compile, wasm-node, wasm-chromium. Those that are not
+installed beside this package run in environments of a checkout of the project; what is missing is said, not measured.
+
+`bench compare --help` has its own options."""
 
 
 def main(words: list[str]) -> int:

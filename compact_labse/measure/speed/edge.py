@@ -16,7 +16,7 @@ from compact_labse.locate import EMBEDDED, locate
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.results import Results, record
 from compact_labse.measure.runs import record_failure
-from compact_labse.measure.speed.runners import PEERS
+from compact_labse.measure.speed.runners import CHECKOUT, PEERS
 from compact_labse.pipelines import pipeline_folder
 from compact_labse.progress import say
 
@@ -51,7 +51,9 @@ def aarch64(path: Path, peers: Path | None = None) -> dict[str, Any]:
     place = (peers or PEERS) / "aarch64"
     qemu = place / "x/usr/bin/qemu-aarch64"
     if not qemu.is_file():
-        raise UserError("not measured: no emulator (export/clients/environments.sh aarch64 .peers/aarch64)")
+        raise UserError(
+            f"not measured: no emulator (in {CHECKOUT}: export/clients/environments.sh aarch64 .peers/aarch64)"
+        )
     if not (path.parent / EXPECTED).is_file():
         raise UserError(f"not measured: no {EXPECTED} beside {path.name}")
     folder = tokenizer_folder(path)

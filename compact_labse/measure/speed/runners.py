@@ -27,6 +27,7 @@ from compact_labse.measure.speed.peer_encoders import (
 from compact_labse.pipelines import pipeline_folder
 
 PEERS = Path(__file__).resolve().parents[3] / ".peers"
+CHECKOUT = "a checkout of the project"  # neither peers nor the script that installs them are in the wheel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +129,8 @@ def _placed(runner: Runner) -> Path:
 
 
 def _missing(runner: Runner) -> UserError:
-    remedy = f"export/clients/environments.sh {runner.environment} .peers/{runner.environment}"
-    return UserError(f"not measured: {runner.module} is not installed" + (f" ({remedy})" if runner.environment else ""))
+    remedy = f" (in {CHECKOUT}: export/clients/environments.sh {runner.environment} .peers/{runner.environment})"
+    return UserError(f"not measured: {runner.module} is not installed{remedy if runner.environment else ''}")
 
 
 def open_spec(spec: str, threads: int, device: str = "cpu", mode: str = "fixed") -> Encoder:

@@ -114,7 +114,7 @@ def test_a_compiled_model_gives_the_same_vectors_at_every_shape_and_is_timed(
 def test_a_missing_environment_names_what_makes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, foreign: Path):
     monkeypatch.setattr(runners, "PEERS", tmp_path)
     monkeypatch.setattr(runners, "_has", lambda module: False)
-    with pytest.raises(UserError, match=r"fastembed is not installed \(export/clients/environments.sh peers"):
+    with pytest.raises(UserError, match=r"fastembed is not installed \(in a checkout of the project: export/cl"):
         python_of("fastembed")
     request = {"cell": Cell(mode="text").config()}
     with pytest.raises(UserError, match="onnxruntime-web is not installed"):
