@@ -90,7 +90,8 @@ def _parser(kind: type, said: Words) -> Any:
     )
     parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
     parser.add_class_arguments(kind)
-    for option, action in parser._option_string_actions.items():
+    actions: dict[str, Any] = parser._option_string_actions  # jsonargparse's own, with the type in `_typehint`
+    for option, action in actions.items():
         name = option.removeprefix("--")
         if name in said.hidden:
             action.help = argparse.SUPPRESS
