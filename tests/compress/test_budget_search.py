@@ -189,4 +189,7 @@ def test_the_space_is_made_of_sizes_that_prune_knows(tiny, name):
     assert (len(space.options["table"]) > 1) == (name == "static")  # one head is as narrow as half the table
     if name == "electra":  # 8 values a head, and a table of 8: one head would need no projection
         assert 1 not in space.options["heads"]
-    assert all(sorted(set(found), reverse=True)[:1] == [found[0]] for found in (space.options["layers"],))
+    for size in ("pieces", "layers", "heads", "ffn", "table"):  # the original's first, and nothing twice
+        found = list(space.options[size])
+        assert found == sorted(set(found), key=lambda number: -number or -1e9), size  # 0: no smaller table
+        assert found[0] == getattr(space.original, size), size
