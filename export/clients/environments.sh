@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Build one environment of a foreign client: environments.sh NAME FOLDER. Everything comes from PyPI, npm and Debian.
 set -euo pipefail
+unset PYTHONPATH PYTHONHOME # else pip counts what lies there as installed
 name=$1 place=$2 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$place" && cd "$place"
-TORCH="torch==2.13.0" # by this pin, else pip takes gigabytes of CUDA
+TORCH="torch==2.13.0" # with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu, else PyPI's brings gigabytes of CUDA
 python_env() { "${PYTHON:-python3}" -m venv venv && venv/bin/pip install -q "$1" && shift && venv/bin/pip install -q "$@"; }
 trixie() { # packages of Debian 13, unpacked here without touching the machine's own
   local root=$PWD/apt && mkdir -p apt/etc/apt/{preferences.d,apt.conf.d,trusted.gpg.d} apt/var/lib/{dpkg,apt/lists/partial} apt/var/cache/apt/archives/partial
