@@ -5,6 +5,7 @@ Shapes: B pairs of a batch, K tokens of a batch (both sides), D student dimensio
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ from compact_labse.shards import Ragged, joined
 from compact_labse.students import StaticStudent, TransformerStudent
 from compact_labse.training import losses
 from compact_labse.training.heldout import Side, retrieval
+from compact_labse.training.loop_context import on_device
 from compact_labse.training.objectives_config import ObjectivesConfig
 from compact_labse.training.sampler import Sampler, grouped
 
@@ -122,6 +124,7 @@ class Distillation:
         device: torch.device,
     ) -> None:
         self.module, self.pairs, self.targets, self.seed, self.device = module, pairs, targets, seed, device
+        self._on_device = partial(on_device, device)
         self.student = module.student
         names = {id(p): name for name, p in module.named_parameters()}
         self.tables = tuple(names[id(p)] for p in self.student.table_parameters())
@@ -164,9 +167,6 @@ class Distillation:
 
     def _tensors(self, ids: np.ndarray, offsets: np.ndarray) -> tuple[Tensor, Tensor]:
         return self._on_device(ids.astype(np.int64)), self._on_device(offsets)
-
-    def _on_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
 
 
 def corpus_sampler(pairs: Pairs, files: list[str], config: CorpusConfig, batch: int, seed: int) -> Sampler:

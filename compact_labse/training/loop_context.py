@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -23,6 +24,11 @@ from compact_labse.training import ranks
 
 PRODUCTS = 5  # the first warms up, the fastest counts
 FIRST_STEPS = 20  # their losses are what later ones may not exceed by far
+
+
+def on_device(device: torch.device, values: np.ndarray) -> Tensor:
+    """An array of a batch as a tensor where training runs."""
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ hidden size.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from compact_labse.students.ragged import lengths_of, padded
 from compact_labse.tokens import batches
 from compact_labse.training import ranks
 from compact_labse.training.loop import Autocast
+from compact_labse.training.loop_context import on_device
 from compact_labse.training.masking import MaskingConfig, Pieces, mask
 from compact_labse.training.mlm_model import MaskedModel
 from compact_labse.training.mlm_rows import Draws, Frame, Rows, framed, number_of
@@ -69,6 +71,7 @@ class MaskedLM:
     ) -> None:
         self.pairs, self.pieces, self.frame, self.masking = pairs, pieces, frame, masking
         self.draws, self.seed, self.device = draws, seed, device
+        self._on_device = partial(on_device, device)
         self.model: Any = None
         self._called: Any = None
         self.first = 0
@@ -181,9 +184,6 @@ class MaskedLM:
         length_B = np.diff(offsets)[place_B]
         new_B1 = np.concatenate([[0], np.cumsum(length_B)])
         return values[np.arange(new_B1[-1]) + np.repeat(offsets[:-1][place_B] - new_B1[:-1], length_B)], new_B1
-
-    def _on_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
 
 
 class _Losses(nn.Module):

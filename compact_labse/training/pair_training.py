@@ -21,6 +21,7 @@ from compact_labse.training import chunked, ranks
 from compact_labse.training.distillation import Draws
 from compact_labse.training.heldout import Side, retrieval
 from compact_labse.training.loop import Autocast
+from compact_labse.training.loop_context import on_device
 from compact_labse.training.ranking import gathered_ranking
 from compact_labse.training.tower import Tower
 
@@ -87,6 +88,7 @@ class PairTraining:
         device: torch.device,
     ) -> None:
         self.module, self.called, self.device = tower, called, device
+        self._on_device = partial(on_device, device)
         self.tables = tower.tables
         self._share, self._heldout, self._sides, self._batch = share, heldout, sides, batch
         self._chunk, self._margin, self._local = chunk, margin, local
@@ -137,9 +139,6 @@ class PairTraining:
             [(ids, mask)], _ = padded_chunks([texts[k] for k in group], len(group), self._pad_id, ordered=False)
             found.append(self.module(self._on_device(ids), self._on_device(mask))[0])
         return torch.cat(found)[torch.from_numpy(np.concatenate(groups).argsort())]
-
-    def _on_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
 
 
 def sides_of(tokens: Path) -> Sides:
