@@ -16,6 +16,7 @@ from compact_labse.errors import UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NEW, _OLD = "new", "old"
+_own: set[str] = set()  # what this process writes: some network disks give it a lock that it has already
 _HIDDEN = re.compile(rf"\.[0-9a-f]{{8}}-(?P<kind>{_NEW}|{_OLD})\.(?P<name>.+)", re.DOTALL)
 
 
@@ -71,7 +72,7 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         for path in list(folder.iterdir()):
             found = _HIDDEN.fullmatch(path.name)
-            if found is None or name not in (None, found["name"]):
+            if found is None or name not in (None, found["name"]) or path.name in _own:
                 continue
             with _holding(path) as held:
                 if held and found["kind"] == _OLD and not (folder / found["name"]).exists():
@@ -126,6 +127,7 @@ def _temporary(final: Path) -> Iterator[Path]:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(final.parent, final.name)
+        _own.add(folder.name)
         unlocked.mkdir()
         with _holding(unlocked):
             os.rename(unlocked, folder)  # no leftover has this name without a lock on it while its writer lives
@@ -136,6 +138,7 @@ def _temporary(final: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _own.discard(folder.name)
 
 
 @contextmanager

@@ -206,6 +206,14 @@ def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path: Path, na
     assert (final if final.suffix else final / "whole").read_text() == "whole"
 
 
+def test_a_disk_that_gives_a_lock_twice_does_not_cost_a_process_its_own_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", lambda handle, kind: None)
+    with writing_folder(tmp_path / "model") as temporary:
+        (temporary / "whole").touch()
+        clear_leftovers(tmp_path)
+    assert names(tmp_path / "model") == ["whole"]
+
+
 def test_a_folder_that_was_moved_aside_by_a_killed_writer_comes_back(tmp_path: Path):
     final = tmp_path / "model"
     final.mkdir()
