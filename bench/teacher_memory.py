@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 MIB = 1 << 20
-CURVE, CURVE_CHUNK = (64, 128, 256, 512, 1024, 2048), 64
+CURVE, CURVE_CHUNK = (64, 256, 512, 1024, 2048, 4096), 64
 
 
 @dataclass(frozen=True, kw_only=True)
