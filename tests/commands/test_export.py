@@ -55,7 +55,7 @@ def test_gates_go_to_the_runtimes_that_have_them(asked):
     ("words", "message"),
     [
         ([], "name the runtime to export for: --onnx, --tflite, --saved-model, or several"),
-        (["--tflite", "--int3"], "--tflite has no int3; it has fp32, fp16, int8, int4"),
+        (["--tflite", "--int3"], "--tflite has no int3; it has fp32, fp16, int8, int8-static, int4"),
         (["--saved-model", "--int8"], "SavedModels are float32 only: leave out --int8"),
         (["--onnx", "--loosen", "worst_cosin=0.5", "--reason", "x"], "unknown gate 'worst_cosin', expected one of"),
         (
