@@ -199,6 +199,7 @@ def show(table: Any) -> None:
 def heal(cfg: CompressConfig, texts: Sequence[Path], source: Path, out: Path, work: Path, one: Candidate) -> None:
     """Distil the original into a model that was cut: its vectors of the text, and of pairs the finding as well."""
     from compact_labse.compress.candidates import TABLE_BITS
+    from compact_labse.compress.healing import aims
     from compact_labse.corpus.cleaning import Cleaning
     from compact_labse.gather import CorpusConfig
     from compact_labse.students import StudentConfig
@@ -225,7 +226,7 @@ def heal(cfg: CompressConfig, texts: Sequence[Path], source: Path, out: Path, wo
             batch=batch,
             student=student,
             corpus=CorpusConfig(cleaning=Cleaning(min_chars=2), heldout=0),
-            objectives=ObjectivesConfig(ranking=1.0 if pairs else 0.0, targets="live"),
+            objectives=ObjectivesConfig(ranking=1.0 if pairs else 0.0, targets="live", **aims(cfg.model, source)),
             loop=LoopConfig(
                 steps=None, max_minutes=cfg.minutes, bf16=False, device="cpu", eval_every=0, seed=cfg.seed,
                 checkpoint_minutes=0.5, tensorboard=False, optimizer=optimizer,
