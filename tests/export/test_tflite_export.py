@@ -114,7 +114,9 @@ def test_integer_layers_and_tables_have_a_scale_a_row(tiny, tmp_path):
 def test_settings_are_checked(static):
     with pytest.raises(UserError, match="only for a reason, which is recorded: --reason TEXT"):
         PIPELINE.TFLiteExport(model="m", loosen={"worst_cosine": 0.5})
-    with pytest.raises(UserError, match="unknown TFLite format 'fp7', expected some of fp32, fp16, int8, int8-static, int4"):
+    with pytest.raises(
+        UserError, match="unknown TFLite format 'fp7', expected some of fp32, fp16, int8, int8-static, int4"
+    ):
         PIPELINE.TFLiteExport(model="m", formats=("fp7",))
 
 
