@@ -177,9 +177,12 @@ def test_a_folder_that_is_taken_is_kept_unless_told_otherwise(static, tmp_path):
     (out / "mine.txt").write_text("kept")
     with pytest.raises(UserError, match="exists and is not empty"):
         export(model=str(static), out=out)
+    with pytest.raises(UserError, match="is no model folder"):
+        export(model=str(static), out=out, overwrite=True)
     assert (out / "mine.txt").read_text() == "kept"
-    export(model=str(static), out=out, overwrite=True)
-    assert (out / "onnx" / "model.onnx").is_file()
+    export(model=str(static), out=tmp_path / "new")
+    export(model=str(static), out=tmp_path / "new", overwrite=True)
+    assert (tmp_path / "new" / "onnx" / "model.onnx").is_file()
     with pytest.raises(UserError, match="--out is the model's own folder"):
         export(model=str(static), out=static, overwrite=True)
 
