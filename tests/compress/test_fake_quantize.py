@@ -252,14 +252,19 @@ def test_ranges_are_for_8_bits_and_do_not_outlive_training_without(tiny, tmp_pat
 
 @pytest.mark.slow
 def test_training_with_few_bits_makes_few_bits_cost_less(tiny, tmp_path):
-    """The same student in 4 bits, trained on as it was and as if it had 4: the second is nearer to the teacher."""
+    """The same student in 4 bits, trained on as it was and as if it had 4: the second is nearer to the teacher.
+
+    On the mean of four seeds: one alone goes either way in so few steps.
+    """
     texts = [text for language in ("en", "de", "fr", "es") for text in sample.sentences(language)]
     (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
     original = load(str(tiny("minilm"))).encode(texts)
-    damage = {}
-    for name, more in {"plain": {}, "rounded": {"student__bits": 4}}.items():
-        assert main(words(tiny, tmp_path, name, batch=64, loop__steps=300, **more)) == 0
-        student = load(str(tmp_path / name))
-        fake.Rounding(student.module.body.transformer, 4)
-        damage[name] = float(1 - np.einsum("nd,nd->n", student.encode(texts), original).mean())
+    damage: dict[str, float] = {"plain": 0.0, "rounded": 0.0}
+    for seed in (1, 2, 3, 4):
+        for name, more in {"plain": {}, "rounded": {"student__bits": 4}}.items():
+            settings = {"batch": 64, "loop__steps": 300, "loop__seed": seed, **more}
+            assert main(words(tiny, tmp_path, f"{name}-{seed}", **settings)) == 0
+            student = load(str(tmp_path / f"{name}-{seed}"))
+            fake.Rounding(student.module.body.transformer, 4)
+            damage[name] += float(1 - np.einsum("nd,nd->n", student.encode(texts), original).mean())
     assert 0 < damage["rounded"] < 0.9 * damage["plain"]
