@@ -154,12 +154,14 @@ class Workbench:
         cut = found[0] != found[1]
         coarse = not one.layers and TABLE_BITS[one.bits] < 4  # only tables trained for so few bits pass their gates
         if cut or coarse or (row.look or 0) < self.budget.min_quality:
-            found.append(
-                steps.healed(
-                    self.work, found[-1], one, self.training, lambda out, work: self.heal(found[1], out, work, one)
-                ).model
-            )
+            before, heal = found[-1], lambda out, work: self.heal(found[1], out, work, one)
+            after = steps.healed(self.work, before, one, self.training, heal).model
+            if coarse or self._kept(after) >= self._kept(before):  # in few minutes training may lose more than it mends
+                found.append(after)
         return list(dict.fromkeys(found))
+
+    def _kept(self, model: Path) -> float:
+        return float(self.judge.judge(steps.opened(model), model, model.parent.name)["quality"])
 
     def artifact(self, row: Row) -> Path:
         """The folder of a candidate's artifact."""

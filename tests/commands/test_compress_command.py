@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ pytest.importorskip("optuna", reason="the search needs the extra 'compress'")
 
 from compact_labse import sample
 from compact_labse.cli import main
-from compact_labse.compress import predict
+from compact_labse.compress import predict, workbench
 from compact_labse.encoder import load
 from compact_labse.folder import read_lineage
 from compact_labse.onnx_encoder import OnnxEncoder
@@ -146,6 +147,22 @@ def test_too_little_text_and_a_transformers_export_are_refused(tiny, tmp_path, c
     few.write_text("\n".join(sample.sentences("en")[:30]), encoding="utf-8")
     assert main(words(tiny("static"), few, tmp_path / "out", "--max-size", "1MB")) == 2
     assert "--data has 30 different texts or pairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("after", "kept"), [(0.95, ["trimmed", "pruned", "healed"]), (0.85, ["trimmed", "pruned"])])
+def test_training_that_loses_more_than_it_mends_is_left_out(monkeypatch, after, kept):
+    made = {name: SimpleNamespace(model=Path(name)) for name in ("trimmed", "pruned", "healed")}
+    monkeypatch.setattr(workbench.steps, "healed", lambda *_: made["healed"])
+    bench = SimpleNamespace(
+        levels={8: made["trimmed"]},
+        made=lambda one: made["pruned"],
+        budget=SimpleNamespace(min_quality=0.98),
+        work=Path(),
+        training={},
+        _kept=lambda model: {"healed": after, "pruned": 0.9}[model.name],
+    )
+    row = SimpleNamespace(candidate=SimpleNamespace(pieces=8, layers=4, bits="int8"), look=0.9)
+    assert [folder.name for folder in workbench.Workbench.floats(bench, row)] == kept
 
 
 @pytest.mark.slow
