@@ -14,7 +14,7 @@ from pathlib import Path
 from compact_labse.errors import UserError
 from compact_labse.measure.pages.overview import overview
 from compact_labse.measure.pages.report import environment_line, markdown_table
-from compact_labse.measure.pages.summary import Summary, summarise
+from compact_labse.measure.pages.summary import summarise
 from compact_labse.measure.pages.tables import footnotes, tables
 from compact_labse.measure.results import Record, read
 
@@ -28,7 +28,8 @@ def figures(records: Sequence[Record]) -> str:
     parts = []
     for table in tables(summary):
         parts += [f"**{table.title}**", markdown_table(table)]
-    return "\n\n".join(part for part in (*parts, *_foot(summary)) if part)
+    parts += ["\n".join(f"- {note}" for note in footnotes(summary)), environment_line(summary)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def short(records: Sequence[Record]) -> str:
@@ -36,10 +37,6 @@ def short(records: Sequence[Record]) -> str:
     summary = summarise(records)
     notes = [note for note in footnotes(summary) if note.startswith("Not trained")]
     return "\n\n".join((markdown_table(overview(summary)), "\n".join(notes), environment_line(summary)))
-
-
-def _foot(summary: Summary) -> tuple[str, str]:
-    return "\n".join(f"- {note}" for note in footnotes(summary)), environment_line(summary)
 
 
 def filled(readme: str, inside: str) -> str:
