@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from compact_labse.measure.pages.quality_tables import MAIN, column_title
-from compact_labse.measure.pages.summary import Row, Summary
+from compact_labse.measure.pages.summary import Row, Summary, source_of
 
 _DEAR = 0.5  # points of accuracy from which a loss is marked
 
@@ -36,26 +36,13 @@ def steps(summary: Summary) -> list[Step]:
     sized = [row for row in summary.rows if row.model["artifact_bytes"]]
     made = []
     for number, row in enumerate(sized):
-        source = _source(row, sized)
+        source = source_of(row, sized)
         before = sized[number - 1] if number else None
         if source is not None:
             made.append(_step(source, row, named=True))
         elif before is not None and row.model["artifact_bytes"] <= before.model["artifact_bytes"]:
             made.append(_step(before, row, named=False))
     return made
-
-
-def _source(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The row that a row was made from: the last that its lineage names, else the first larger one of the same origin.
-
-    Exports of a folder that is not itself a row have only that origin in common.
-    """
-    origins = set(row.model.get("made_from") or ())
-    named = [other for other in rows if other is not row and other.model["hash"] in origins]
-    size = row.model["artifact_bytes"]
-    kin = [other for other in rows[: rows.index(row)] if origins & set(other.model.get("made_from") or ())]
-    larger = [other for other in kin if other.model["artifact_bytes"] > size]
-    return named[-1] if named else larger[0] if larger else None
 
 
 def _step(source: Row, made: Row, *, named: bool) -> Step:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from compact_labse.measure.pages.entries import ABSENT, Entry, Table, number
-from compact_labse.measure.pages.summary import Row, Summary
+from compact_labse.measure.pages.summary import Row, Summary, source_of
+from compact_labse.measure.quality.languages import canonical
 
 DIRECTIONS = {
     "xx_en": "xx→en",
@@ -17,6 +18,7 @@ DIRECTIONS = {
     "pearson_angular": "Pearson of angles",
 }
 MAIN = ("xx_en", "en_xx", "spearman")
+_ABLE = 20.0  # below it, shares of a source's accuracy are noise
 
 
 def quality_table(summary: Summary) -> Table | None:
@@ -44,6 +46,32 @@ def weakest_table(summary: Summary) -> Table | None:
         [Entry(row.label, row.label)] + [_weakest(row.quality.get(name)) for name in several] for row in summary.rows
     ]
     return Table(title="Weakest languages", header=["model", *several], rows=rows)
+
+
+def kept_table(summary: Summary) -> Table | None:
+    """What of its source's accuracy an artifact keeps: over the languages trained on, and in the one that lost most."""
+    rows, sized = [], [row for row in summary.rows if row.model["artifact_bytes"]]
+    for dataset in summary.datasets:
+        for row in sized:
+            source = source_of(row, sized)
+            if source is None or dataset not in row.quality or dataset not in source.quality:
+                continue
+            if row.model["artifact_bytes"] >= source.model["artifact_bytes"]:  # a student of another kind
+                continue
+            mine, theirs = (_by_language(one.quality[dataset]) for one in (row, source))
+            shares = {
+                code: 100 * value / theirs[code] for code, value in mine.items() if theirs.get(code, 0.0) >= _ABLE
+            }
+            if not shares:
+                continue
+            least = min(shares, key=lambda code: shares[code])
+            size = 100 * row.model["artifact_bytes"] / source.model["artifact_bytes"]
+            mean = 100 * sum(mine[code] for code in shares) / sum(theirs[code] for code in shares)
+            names = (Entry(text, text) for text in (row.label, source.label, dataset))
+            worst = Entry(f"{least} {shares[least]:.1f}", shares[least])
+            rows.append([*names, number(size, 1), number(len(shares), 0), number(mean, 2), worst])
+    header = ["model", "of", "data", "bytes %", "languages", "kept %", "least kept"]
+    return Table(title="Kept of the source", header=header, rows=rows) if rows else None
 
 
 def agreement_table(summary: Summary) -> Table | None:
@@ -96,6 +124,16 @@ def mean_of(row: Row, dataset: str, name: str, measure: str) -> float | None:
     """The mean of one measure over one language set; None where it was not measured."""
     found: float | None = row.quality.get(dataset, {}).get("means", {}).get(name, {}).get(measure)
     return found
+
+
+def _by_language(values: dict[str, Any]) -> dict[str, float]:
+    """The mean of the main measures in each language that the model was trained on."""
+    unseen = {canonical(code) for code in values["untrained"]}
+    return {
+        code: sum(figures[name] for name in MAIN if name in figures) / sum(name in figures for name in MAIN)
+        for code, figures in values["languages"].items()
+        if canonical(code) not in unseen
+    }
 
 
 def _weakest(values: dict[str, Any] | None) -> Entry:

@@ -110,6 +110,19 @@ def summarise(records: Sequence[Record], models: Sequence[Values] | None = None)
     )
 
 
+def source_of(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The row that a row was made from: the last that its lineage names, else the first larger one of the same origin.
+
+    Exports of a folder that is not itself a row have only that origin in common.
+    """
+    origins = set(row.model.get("made_from") or ())
+    named = [other for other in rows if other is not row and other.model["hash"] in origins]
+    size = row.model["artifact_bytes"]
+    kin = [other for other in rows[: rows.index(row)] if origins & set(other.model.get("made_from") or ())]
+    larger = [other for other in kin if other.model["artifact_bytes"] > size]
+    return named[-1] if named else larger[0] if larger else None
+
+
 def identity(model: Values) -> tuple[str, ...]:
     """What makes two records speak of the same artifact, whatever it was called."""
     return model["hash"], model.get("tokenizer_hash", ""), model["runtime"]

@@ -24,7 +24,7 @@ from compact_labse.measure.pages.machine_tables import (
     power_table,
     shapes_table,
 )
-from compact_labse.measure.pages.quality_tables import agreement_table, quality_table, weakest_table
+from compact_labse.measure.pages.quality_tables import agreement_table, kept_table, quality_table, weakest_table
 from compact_labse.measure.pages.summary import Speed, Summary
 
 _MB = 1e6
@@ -43,7 +43,7 @@ def tables(summary: Summary) -> list[Table]:
         mteb_table,
     )
     machine = (shapes_table, limits_table, memory_table, power_table, edge_table)
-    makers = (speed_table, size_table, quality_table, *languages, agreement_table, *details, *machine)
+    makers = (speed_table, size_table, quality_table, kept_table, *languages, agreement_table, *details, *machine)
     made = [make(summary) for make in makers]
     return [_without_empty_columns(table) for table in made if table is not None]
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from compact_labse.measure.pages.page import html
+from compact_labse.measure.pages.quality_tables import kept_table
 from compact_labse.measure.pages.report import markdown, print_report, to_json, write_report
 from compact_labse.measure.pages.summary import Summary, summarise
 from compact_labse.measure.pages.tables import footnotes, tables
@@ -208,3 +209,21 @@ def test_reports_are_written_and_replaced(summary: Summary, tmp_path: Path):
         paths = write_report(summary, tmp_path / "new" / "folder")
         assert [path.name for path in paths] == ["report.html", "report.md"]
         assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_what_an_artifact_keeps_is_told_against_what_it_was_made_from_in_the_languages_it_knows():
+    source, other = model("source", size=80e6), model("other", size=90e6)
+    small = model("small", size=16e6) | {"made_from": [source["hash"]]}
+    records = [
+        retrieval(source, "pud", de=80.0, th=40.0, ka=30.0, te=10.0),
+        retrieval(other, "pud", de=99.0, th=99.0, ka=99.0),
+        retrieval(small, "pud", untrained=("ka",), de=80.0, th=30.0, ka=1.0, te=1.0),
+    ]
+    table_of = kept_table(summarise(records, [other, source, small]))
+    assert table_of is not None
+    ((*names, size, languages, kept, least),) = [[entry.text for entry in row] for row in table_of.rows]
+    assert names == ["small", "source", "pud"]
+    assert (size, languages) == ("20.0", "2")
+    assert kept == f"{100 * (79.5 + 29.5) / (79.5 + 39.5):.2f}"
+    assert least == f"th {100 * 29.5 / 39.5:.1f}"
+    assert kept_table(summarise(records[:2])) is None
