@@ -23,14 +23,13 @@ BLOCK = 1 << 20  # values made at a time
 EXPORT = """
 import sys
 from pathlib import Path
-from compact_labse import sample
 from compact_labse.formats.onnx.write import CALIBRATION_TEXTS
 from compact_labse.pipelines import load_pipeline
 
 model, out, formats, count = sys.argv[1:]
-whole, kept = sample.parallel, {"test": int(count), "calibration": CALIBRATION_TEXTS + int(count)}
-sample.parallel = lambda split: {language: texts[: kept[split]] for language, texts in whole(split).items()}
 pipeline = load_pipeline("export", "onnx_export")
+whole, kept = pipeline._sample, {"test": int(count), "calibration": CALIBRATION_TEXTS + int(count)}
+pipeline._sample = lambda *wanted: {code: texts[: kept[wanted[-1]]] for code, texts in whole(*wanted).items()}
 loosen = {"neighbours": 0.5, "language_neighbours": 0.0} if "int8" in formats else {}
 reason = "random weights: sentences have no near neighbours" if loosen else ""
 pipeline.run(pipeline.OnnxExport(model=model, out=Path(out), formats=tuple(formats.split(",")), overwrite=True,
