@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from compact_labse.errors import UserError
 from compact_labse.writing import check_free, writing_file, writing_folder
 
 __all__ = [
+    "file_hashes",
     "model_hash",
     "read_lineage",
     "sha256_file",
@@ -62,6 +63,11 @@ def sha256_file(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def file_hashes(names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of those names that are files: what a lineage says of a corpus."""
+    return {name: sha256_file(Path(name)) for name in names if Path(name).is_file()}
 
 
 def model_hash(folder: Path) -> str:

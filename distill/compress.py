@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,9 @@ def _compress(cfg: CompressConfig) -> Compressed:
     from compact_labse.compress.attribution import attribution
     from compact_labse.compress.result import write_result
     from compact_labse.compress.search import Search
+    from compact_labse.measure.pages.report import print_table
 
+    show = partial(print_table, file=sys.stderr)  # where progress goes
     bench = prepare(cfg)
     bench.refuse_impossible()
     rows: list[Row] = []
@@ -165,8 +168,11 @@ def prepare(cfg: CompressConfig) -> Workbench:
     languages = [code for code in cfg.languages or sorted(named) if code in sample.LANGUAGES]
     data, corpus = hash_of(depends), list(map(Path, cfg.corpus)) or texts
     levels = steps.vocabularies(cfg.work, model, cfg.languages, corpus, hash_of([data, held_out.hashes(cfg.corpus)]))
-    sources = {pieces: TorchEncoder.open(level.model, device="cpu", threads=1) for pieces, level in levels.items()}
-    whole = TorchEncoder.open(model, device="cpu", threads=1)
+    whole = encoder if isinstance(encoder, TorchEncoder) else TorchEncoder.open(model, device="cpu", threads=1)
+    sources = {
+        pieces: whole if level.model == model else TorchEncoder.open(level.model, device="cpu", threads=1)
+        for pieces, level in levels.items()
+    }
     judge = Judge(
         Results(cfg.work / "results.jsonl"), encoder, cfg.model, datasets or held_out.judged_on(split.model, encoder)
     )
@@ -189,17 +195,9 @@ def prepare(cfg: CompressConfig) -> Workbench:
     )
 
 
-def show(table: Any) -> None:
-    """Draw a table on stderr, where progress goes."""
-    from compact_labse.measure.pages.report import print_table
-
-    print_table(table, sys.stderr)
-
-
 def heal(cfg: CompressConfig, texts: Sequence[Path], source: Path, out: Path, work: Path, one: Candidate) -> None:
     """Distil the original into a model that was cut: its vectors of the text, and of pairs the finding as well."""
     from compact_labse.compress.candidates import TABLE_BITS
-    from compact_labse.compress.healing import aims
     from compact_labse.corpus.cleaning import Cleaning
     from compact_labse.gather import CorpusConfig
     from compact_labse.students import StudentConfig
@@ -226,7 +224,7 @@ def heal(cfg: CompressConfig, texts: Sequence[Path], source: Path, out: Path, wo
             batch=batch,
             student=student,
             corpus=CorpusConfig(cleaning=Cleaning(min_chars=2), heldout=0),
-            objectives=ObjectivesConfig(ranking=1.0 if pairs else 0.0, targets="live", **aims(cfg.model, source)),
+            objectives=ObjectivesConfig(ranking=1.0 if pairs else 0.0, targets="live"),
             loop=LoopConfig(
                 steps=None, max_minutes=cfg.minutes, bf16=False, device="cpu", eval_every=0, seed=cfg.seed,
                 checkpoint_minutes=0.5, tensorboard=False, optimizer=optimizer,

@@ -11,7 +11,7 @@ from pathlib import Path
 from compact_labse.configuration import as_yaml
 from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, find_sources
 from compact_labse.errors import UserError
-from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, file_hashes, model_hash, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of
@@ -131,6 +131,8 @@ def _distill(cfg: DistillConfig) -> Path:
     sampler = draws(pairs, pairs_key, files, cfg.corpus, cfg.batch, seed, start, work / "companions")
     device = cfg.loop.torch_device()
     task = Distillation(module, pairs, tokens, sampler=sampler, targets=targets, seed=seed, device=device)
+    if cfg.student.start_folder:
+        task.align()
     # An empty list decides nothing.
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
     models = [model_hash(place) for place in (cfg.student.start_folder, teacher and teacher.source) if place]
@@ -141,8 +143,7 @@ def _distill(cfg: DistillConfig) -> Path:
     with writing_folder(out, overwrite=cfg.overwrite) as folder:
         save_student(student, tokenizer, folder)
         (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
-        inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
-        inputs |= {"teacher": model_hash(teacher.source)} if teacher and teacher.source else {}
+        inputs = file_hashes(files) | ({"teacher": model_hash(teacher.source)} if teacher and teacher.source else {})
         healed = compared(teacher, pairs, Path(start), folder) if teacher and cfg.student.kind == "folder" else {}
         write_lineage(folder, command="distill", config=asdict(cfg) | healed, inputs=inputs)
     say(f"student of {progress.step} steps saved in {out}")

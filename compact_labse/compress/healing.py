@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compact_labse.compress.calibration import damage
-from compact_labse.encoder import Encoder, load
+from compact_labse.encoder import Encoder
 from compact_labse.pairs import Pairs
 from compact_labse.progress import say
 from compact_labse.torch_encoder import TorchEncoder
@@ -33,13 +33,3 @@ def compared(original: Encoder, pairs: Pairs, before: Path, after: Path) -> dict
     kind = "held-out" if known is held else "training"
     say(f"damage {moved[0]:.4f} before, {moved[1]:.4f} now, on {len(texts)} {kind} texts")
     return {"healing": {"before": moved[0], "after": moved[1], "texts": len(texts), "held_out": known is held}}
-
-
-def aims(original: str, cut: Path) -> dict[str, Any]:
-    """What a cut model learns of its original: its vectors, or where the widths differ how similar it finds sentences.
-
-    Other widths need a projection to the original's vectors, which starts at random and undoes the pruning:
-    all-MiniLM-L6-v2 at 8 of 12 heads had a damage of 0.19, after eleven steps of 32 texts 0.64 (0.34 by similarity).
-    """
-    same = load(original).dim == load(str(cut)).dim
-    return {"regression": float(same), "similarity": float(not same)}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from compact_labse import sample
 from compact_labse.bodies import TransformerBody
 from compact_labse.compress.candidates import TABLE_BITS, Candidate
 from compact_labse.compress.stand_in import stand_in, stand_in_dim, table_of
+from compact_labse.folder import model_hash
 from compact_labse.formats.contract import FILES, Facts
 from compact_labse.formats.integers import CLIPS, offset
 from compact_labse.formats.onnx.edit import Edit
@@ -71,6 +73,12 @@ class Shapes:
     def __len__(self) -> int:
         """The pieces of the vocabulary."""
         return len(table_of(self.source.module))
+
+    @cached_property
+    def hash(self) -> str:
+        """Of the trimmed model: read once, for models may be large."""
+        assert self.source.source is not None
+        return model_hash(self.source.source)
 
     def write(self, one: Candidate, folder: Path, plans: Mapping[str, RowPlan] | None = None) -> Path:
         """The artifact of a candidate with random weights, beside its tokenizer, in the existing folder `folder`.

@@ -24,7 +24,7 @@ from compact_labse.compress.model_files import body_path, model_folder, sentence
 from compact_labse.compress.saving import save_pruned, stock_of
 from compact_labse.compress.table_width import narrow_bert, narrow_static
 from compact_labse.errors import GateError, UserError
-from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, file_hashes, model_hash, write_lineage, writing_folder
 from compact_labse.sentence_model import SentenceModel
 from compact_labse.torch_encoder import TorchEncoder
 
@@ -216,6 +216,5 @@ def _write(
         worst = float(np.einsum("nd,nd->n", read, vectors_after).min())
         if worst < SAME:
             raise GateError(f"the folder's vectors are not those computed while pruning: cosine {worst:.6f} < {SAME}")
-        inputs = {name: sha256_file(Path(name)) for name in cfg.data if Path(name).is_file()}
-        inputs |= {cfg.model: model_hash(model_folder(cfg.model))}
+        inputs = file_hashes(cfg.data) | {cfg.model: model_hash(model_folder(cfg.model))}
         write_lineage(new, command="prune", config=asdict(cfg) | {"result": asdict(done)}, inputs=inputs)

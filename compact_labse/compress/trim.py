@@ -20,7 +20,7 @@ from compact_labse.compress.pieces import Pieces
 from compact_labse.compress.tensors import copy_rows, read_header, vocabulary_tensors
 from compact_labse.compress.vocabulary import Choice, choose, trimmed
 from compact_labse.errors import UserError
-from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, file_hashes, model_hash, write_lineage, writing_folder
 from compact_labse.progress import say
 from compact_labse.settings import read_json
 from compact_labse.tokens import Tokens
@@ -202,8 +202,7 @@ def _summary(pieces: Pieces, choice: Choice, headers: Mapping[Path, Any], new: P
 
 
 def _inputs(cfg: Trim, folder: Path) -> dict[str, str]:
-    files = {name: sha256_file(Path(name)) for name in cfg.corpus if Path(name).is_file()}
-    return {cfg.model: model_hash(folder), **files}
+    return {cfg.model: model_hash(folder), **file_hashes(cfg.corpus)}
 
 
 def _json(path: Path, content: Any, indent: int | None = 2) -> None:

@@ -57,7 +57,6 @@ class Workbench:
     def predicted(self, one: Candidate, shapes: predict.Shapes | None = None) -> dict[str, Any]:
         """Bytes and milliseconds of a candidate from an untrained model of its shape."""
         shapes = shapes or self.shapes[one.pieces]
-        assert shapes.source.source is not None
 
         def build(folder: Path) -> Mapping[str, Any]:
             folder.mkdir()
@@ -66,7 +65,7 @@ class Workbench:
             say(f"{one.title}: {found['bytes'] / 1e6:.3f} MB, {found['latency']:.2f} ms")
             return found
 
-        depends = {"candidate": one, "model": model_hash(shapes.source.source), "languages": self.languages}
+        depends = {"candidate": one, "model": shapes.hash, "languages": self.languages}
         return steps.step(self.work, "predicted", depends, build).facts
 
     def refuse_impossible(self) -> None:

@@ -26,6 +26,7 @@ from compact_labse.training.objectives_config import ObjectivesConfig
 from compact_labse.training.sampler import Sampler, grouped
 
 EVALUATION_TEXTS = 2048
+ALIGNED_ON = 1024  # texts: as many as the widest vectors have dimensions
 
 
 class Targets(Protocol):
@@ -147,6 +148,27 @@ class Distillation:
             target,
             found,
         )
+
+    @torch.no_grad()
+    def align(self) -> None:
+        """Start the projection where it takes a trained student's vectors nearest to its teacher's, on some batches.
+
+        A student cut from its teacher is near it already: from a random projection it would have to unlearn that.
+        """
+        projection = self.module.projection
+        if not isinstance(projection, nn.Linear):
+            return
+        self.module.to(self.device).eval()
+        ours, teachers = list[Tensor](), list[Tensor]()
+        for number in range(ALIGNED_ON):
+            batch = self.batch(number)
+            assert batch.target_BE is not None
+            source_BD, _ = self.student(batch.ids_K, batch.offsets).chunk(2)
+            ours.append(source_BD[batch.found_B])
+            teachers.append(batch.target_BE[batch.found_B])
+            if sum(map(len, ours)) >= ALIGNED_ON:
+                break
+        projection.weight.copy_(losses.nearest_rotation(torch.cat(ours), torch.cat(teachers)))
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and the objectives by name."""

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from compact_labse.errors import UserError
-from compact_labse.progress import say
 from compact_labse.stages import hash_of
 from compact_labse.training import ranks
 from compact_labse.training.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
@@ -29,7 +28,6 @@ __all__ = ["LoopConfig", "Task", "train"]
 
 PROBE_STEPS = 8
 PROBE_SHARE = 0.8  # the rest is for the optimizer, evaluations and checkpoints
-
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
@@ -120,11 +118,11 @@ class _Run:
     def until_done(self) -> Progress:
         progress, config = self.progress, self.config
         if progress.finished and not (progress.finished == "time" and self._time_left()):
-            _say(f"training: already finished at step {progress.step}")
+            ranks.say_first(f"training: already finished at step {progress.step}")
             return self._with_best()
         progress.finished = ""
         if self._first:
-            _say(f"training: going on from step {self._first} of {self.steps}")
+            ranks.say_first(f"training: going on from step {self._first} of {self.steps}")
         first = ranks.is_first()
         log = RunLog(self.folder, self._first, self.steps, config) if first else no_log()
         if first and self._work:
@@ -220,7 +218,7 @@ class _Run:
 
     def _with_best(self) -> Progress:
         if self.progress.best_score is not None and load_best(self.folder, self.task.module):
-            _say(f"training: keeping step {self.progress.best_step}, score {self.progress.best_score:.4f}")
+            ranks.say_first(f"training: keeping step {self.progress.best_step}, score {self.progress.best_score:.4f}")
         return self.progress
 
     def _time_left(self) -> bool:
@@ -245,8 +243,3 @@ class _Run:
             parameter.grad = None
         torch.set_rng_state(random)
         return ranks.from_first(max(1, int(PROBE_SHARE * 60 * self.config.max_minutes / pace)))
-
-
-def _say(message: str) -> None:
-    if ranks.is_first():
-        say(message)

@@ -13,6 +13,12 @@ from compact_labse.training.ranking import ranked_rows
 from compact_labse.training.softmaxes import SAFE, Ranking, Similarity
 
 
+def nearest_rotation(from_ND: Tensor, to_NE: Tensor) -> Tensor:
+    """The orthonormal map `[E, D]` that brings vectors nearest to others (orthogonal Procrustes, Schönemann 1966)."""
+    left_EK, _, right_KD = torch.linalg.svd(to_NE.float().T @ from_ND.float(), full_matrices=False)
+    return left_EK @ right_KD
+
+
 def cosine_regression(guess_BE: Tensor, target_BE: Tensor) -> Tensor:
     """Mean of 1 - cosine between guesses (of any length) and the teacher's vectors."""
     return (1 - F.cosine_similarity(guess_BE.float(), target_BE.float(), dim=-1)).mean()

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from compact_labse.errors import UserError, require
+from compact_labse.progress import say
 
 T = TypeVar("T")
 
@@ -44,6 +45,12 @@ def world() -> int:
 def is_first() -> bool:
     """Whether this is the process that writes files and speaks."""
     return rank() == 0
+
+
+def say_first(message: str) -> None:
+    """A line of progress, from the first process alone."""
+    if is_first():
+        say(message)
 
 
 def own_device(device: torch.device) -> torch.device:

@@ -8,7 +8,6 @@ arrow is a folder in `<out>.work/`, made once and made again only when what it d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from compact_labse.configuration import as_yaml
 from compact_labse.corpus.files import PAIR_KINDS, TEXT_KINDS, Source, find_sources
 from compact_labse.errors import UserError
-from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, file_hashes, model_hash, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of
@@ -203,30 +202,24 @@ def _train(cfg: PretrainConfig, task: Any, tokenizer: Tokenizer, key: str) -> in
     from compact_labse.training import ranks
     from compact_labse.training.loop import train
     from compact_labse.training.mlm_model import open_masked_model
+    from compact_labse.training.stacking import depths
 
     size, pad_id = tokenizer.get_vocab_size(with_added_tokens=True), Tokens(tokenizer).pad_id
     if cfg.model is not None:
         task.use(open_masked_model(Path(cfg.model), cfg.loop.seed))
         if len(task.model.table) < size:
             raise UserError(f"{cfg.model}: the tokenizer has {size} pieces, the table {len(task.model.table)} rows")
-    for stage, (layers, steps) in enumerate(_stages(cfg)):
+    stages = zip(depths(cfg.student.layers, 1 + len(cfg.stacking)), [*cfg.stacking, cfg.loop.steps], strict=True)
+    for stage, (layers, steps) in enumerate(stages):
         if cfg.model is None:
             _deepen(cfg, task, layers, size, pad_id)
         loop = cfg.loop if stage == len(cfg.stacking) else replace(cfg.loop, steps=steps, max_minutes=None)
-        if ranks.is_first():
-            say(f"stage {stage + 1} of {1 + len(cfg.stacking)}: {task.model.config.num_hidden_layers} layers")
+        ranks.say_first(f"stage {stage + 1} of {1 + len(cfg.stacking)}: {task.model.config.num_hidden_layers} layers")
         torch.manual_seed(cfg.loop.seed + ranks.rank())  # each rank drops other activations
         folder = cfg.work_folder / (f"training-{stage + 1}" if stage < len(cfg.stacking) else "training")
         progress = train(task, loop, folder, key=hash_of([key, stage]), replace=cfg.overwrite)
         task.first += progress.step * cfg.loop.accumulation
     return progress.step
-
-
-def _stages(cfg: PretrainConfig) -> Iterator[tuple[int, int | None]]:
-    """Layers and steps of each stage, the shallowest first."""
-    from compact_labse.training.stacking import depths
-
-    yield from zip(depths(cfg.student.layers, 1 + len(cfg.stacking)), [*cfg.stacking, cfg.loop.steps], strict=True)
 
 
 def _deepen(cfg: PretrainConfig, task: Any, layers: int, vocab_size: int, pad_id: int) -> None:
@@ -253,7 +246,5 @@ def _save(
         else:
             save_tokenizer(tokenizer, cfg.student.max_tokens, folder)
         (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
-        inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()} | start
-        write_lineage(folder, command="pretrain", config=asdict(cfg), inputs=inputs)
-    onward = f"compact-labse train --model {cfg.out} --pooling mean"
-    say(f"model of {steps} steps saved in {cfg.out}; `{onward}` goes on from it")
+        write_lineage(folder, command="pretrain", config=asdict(cfg), inputs=file_hashes(files) | start)
+    say(f"{steps} steps, saved in {cfg.out}: `compact-labse train --model {cfg.out} --pooling mean` goes on from it")

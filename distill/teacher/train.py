@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from compact_labse.configuration import as_yaml
 from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.errors import UserError
-from compact_labse.folder import check_out, model_hash, sha256_file, write_lineage, writing_folder
+from compact_labse.folder import check_out, file_hashes, model_hash, write_lineage, writing_folder
 from compact_labse.gather import CorpusConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in, hash_of, stage
@@ -147,10 +147,9 @@ def _train(cfg: TrainConfig) -> Path:
 
     files = [source.name for source in find_sources(cfg.data, None, PAIR_KINDS)]
     pairs, pairs_key, start, tokens = ranks.after_first(lambda: _prepare(cfg))
-    device = ranks.own_device(cfg.loop.torch_device())
+    device, sides = ranks.own_device(cfg.loop.torch_device()), sides_of(tokens)
     torch.manual_seed(cfg.loop.seed + ranks.rank())  # each rank drops other activations
     tower = Tower(read_modules(start)[0], cfg.scale, learn_scale=cfg.learn_scale).to(device)
-    sides = sides_of(tokens)
     task = PairTraining(
         tower,
         shared(tower, cfg.engine, device),
@@ -166,8 +165,7 @@ def _train(cfg: TrainConfig) -> Path:
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE}
     key = hash_of([decides, pairs_key, model_hash(start)])
     progress = train(task, cfg.loop, cfg.work_folder / "training", key=key, replace=cfg.overwrite)
-
-    weights = whole_weights(tower.encoder)
+    weights = whole_weights(tower.encoder)  # every rank has a part
     if ranks.is_first():
         _write(cfg, weights, start, files)
         say(f"teacher of {progress.step} steps saved in {cfg.out}")
@@ -181,8 +179,8 @@ def _write(cfg: TrainConfig, weights: dict[str, Tensor], start: Path, files: lis
     with writing_folder(Path(cfg.out), overwrite=cfg.overwrite) as folder:
         save_like(weights, start, folder)
         (folder / "config.yaml").write_text(as_yaml(cfg), encoding="utf-8")
-        inputs = {file: sha256_file(Path(file)) for file in files if Path(file).is_file()}
-        write_lineage(folder, command="train", config=asdict(cfg), inputs=inputs | {"start": model_hash(start)})
+        inputs = file_hashes(files) | {"start": model_hash(start)}
+        write_lineage(folder, command="train", config=asdict(cfg), inputs=inputs)
 
 
 def _share(cfg: TrainConfig, pairs: Pairs, pairs_key: str, start: Path, sides: Sides, files: list[str]) -> Share:
@@ -245,9 +243,9 @@ def _new_start(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str])
     from compact_labse.prepare import new_vocabulary
     from compact_labse.students.retrained import write_new
 
-    folder, pooling, seed = cfg.work_folder / "start", cfg.pooling, cfg.loop.seed
-    place, begin, corpus = cfg.work_folder / "vocabulary", cfg.student.start, cfg.corpus
-    tokenizer, key = new_vocabulary(cfg.vocabulary, place, begin, pairs, pairs_key, files, corpus, seed)
-    depends: dict[str, Any] = {"pooling": pooling, "student": asdict(cfg.student), "vocabulary": key, "seed": seed}
-    stage(folder, "start", depends, lambda to: write_new(cfg.student, tokenizer, pooling or "mean", seed, to))
+    folder, place, seed = cfg.work_folder / "start", cfg.work_folder / "vocabulary", cfg.loop.seed
+    start = cfg.student.start
+    tokenizer, key = new_vocabulary(cfg.vocabulary, place, start, pairs, pairs_key, files, cfg.corpus, seed)
+    depends: dict[str, Any] = {"pooling": cfg.pooling, "student": asdict(cfg.student), "vocabulary": key, "seed": seed}
+    stage(folder, "start", depends, lambda to: write_new(cfg.student, tokenizer, cfg.pooling or "mean", seed, to))
     return folder

@@ -133,6 +133,24 @@ def test_a_student_may_change_its_training_batches(prepared):
     assert not torch.equal(changed.ids_K, plain.ids_K)
 
 
+def test_a_trained_students_projection_starts_at_the_rotation_to_its_teacher(prepared):
+    distillation, plain = task(prepared), task(prepared).batch
+    turn_ED = torch.linalg.qr(torch.randn(10, 8, generator=torch.Generator().manual_seed(0)))[0]
+    distillation.module = Objectives(distillation.student, ObjectivesConfig(ranking=0.0), 10)
+
+    def turned(number: int) -> Batch:
+        batch = plain(number)
+        wanted_BE = distillation.student(batch.ids_K, batch.offsets).chunk(2)[0].detach() @ turn_ED.T
+        found_B = torch.arange(len(wanted_BE)) % 3 > 0
+        return batch._replace(target_BE=torch.where(found_B[:, None], wanted_BE, 7.0), found_B=found_B)
+
+    distillation.batch = turned
+    before = distillation.module.projection.weight.clone()
+    distillation.align()
+    torch.testing.assert_close(distillation.module.projection.weight.detach(), turn_ED, atol=1e-4, rtol=0)
+    assert (before - turn_ED).abs().max() > 0.1
+
+
 def test_languages_and_files_are_drawn_by_temperature_and_weight(prepared):
     pairs, _, _ = prepared
 

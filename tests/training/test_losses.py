@@ -122,3 +122,21 @@ def test_squared_regression_equals_the_loops_and_is_twice_the_cosine_one_on_unit
     torch.testing.assert_close(fast, 2 * losses.cosine_regression(guess, target))
     slow = sum(((g - t) ** 2).sum() for g, t in zip(guess, target, strict=True)) / 5
     assert_same_forward_and_backward(fast, slow, [guess])
+
+
+@pytest.mark.parametrize("width", [3, 5, 8])
+def test_the_nearest_rotation_is_orthonormal_and_no_random_one_is_nearer(width):
+    generator = torch.Generator().manual_seed(width)
+    ours_ND, theirs_NE = torch.randn(40, 5, generator=generator), torch.randn(40, width, generator=generator)
+    found_ED = losses.nearest_rotation(ours_ND, theirs_NE)
+    narrow = min(width, 5)
+    square = found_ED @ found_ED.T if width < 5 else found_ED.T @ found_ED
+    torch.testing.assert_close(square, torch.eye(narrow))
+
+    def distance(map_ED):
+        return float((ours_ND @ map_ED.T - theirs_NE).square().sum())
+
+    for _ in range(50):
+        other = torch.linalg.qr(torch.randn(max(width, 5), narrow, generator=generator))[0]
+        other_ED = other.T if width < 5 else other
+        assert distance(found_ED) < distance(other_ED)
