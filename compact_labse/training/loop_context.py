@@ -24,6 +24,7 @@ from compact_labse.training import ranks
 
 PRODUCTS = 5  # the first warms up, the fastest counts
 FIRST_STEPS = 20  # their losses are what later ones may not exceed by far
+QUIET = 0.1  # a model as good as its teacher starts with next to no loss, and many times that is no explosion
 
 
 def on_device(device: torch.device, values: np.ndarray) -> Tensor:
@@ -98,10 +99,10 @@ def check_sane(
     """Stop training that has gone wrong, leaving its batches in `<folder>/stopped-at-N` for inspection.
 
     UserError when the loss or the gradient's norm is not finite, or (with `explosion` above 0) the loss is `explosion`
-    times `worst`, the largest of the first steps; gives that largest.
+    times `worst`, the largest of the first steps (at least 0.1); gives that largest.
     """
     finite = math.isfinite(loss) and math.isfinite(norm)
-    far = explosion > 0 and step > FIRST_STEPS and loss > explosion * worst
+    far = explosion > 0 and step > FIRST_STEPS and loss > explosion * max(worst, QUIET)
     if finite and not far:
         return max(worst, loss) if step <= FIRST_STEPS else worst
     place = folder / f"stopped-at-{step}"

@@ -189,6 +189,16 @@ def test_an_exploding_loss_stops_and_changes_no_weight(tmp_path):
     assert torch.equal(kept["table"], task.module.table)
 
 
+def test_a_loss_that_starts_near_zero_may_grow(tmp_path):
+    class Coarsening(BagTask):
+        def losses(self, batch):
+            loss, named = super().losses(batch)
+            share = 1e-3 if len(self.asked) < 50 else 0.05
+            return loss / loss.detach() * share, named
+
+    assert train(Coarsening(), config(), tmp_path).finished == "steps"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
