@@ -34,7 +34,7 @@ class LoopConfig:
         say_every_s: Seconds between lines on stderr where it is no terminal.
         tensorboard: Write TensorBoard events.
         wandb: Project of Weights & Biases to log to as well (the extra `wandb`); empty: none.
-        explosion: Stop when the loss is so many times the largest of the first 20 steps (or 0.1). 0: if it is not finite.
+        explosion: Stop when the loss is so many times the largest of the first 20 steps (or 0.1). 0: when not finite.
     """
 
     steps: int | None = 10_000
