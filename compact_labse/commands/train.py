@@ -10,7 +10,8 @@ DESCRIPTION = """Train a dual encoder (a teacher) on sentence pairs: each senten
 the batch, which may be spread over several processes and need not fit in memory at once.
 
 examples:
-  compact-labse train --data pairs/ --out teacher student.layers=3 batch=512 loop.steps=2000
+  compact-labse train --config distill/teacher/mini-6x384.yaml --data pairs/ --out teacher loop.optimizer.lr=5e-4 \\
+      loop.optimizer.table_lr=5e-3
   compact-labse train --config distill/teacher/labse-base.yaml --model pretrained --data pairs/ --out teacher
   torchrun --nproc-per-node 4 --max-restarts 3 -m compact_labse train --data pairs/ --out teacher
 

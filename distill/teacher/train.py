@@ -22,6 +22,7 @@ from compact_labse.stages import alone_in, hash_of, stage
 from compact_labse.students import StudentConfig
 from compact_labse.tokens import Tokens
 from compact_labse.training.loop_config import LoopConfig
+from compact_labse.training.schedule import OptimizerConfig
 from compact_labse.vocabulary import VocabularyConfig
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class TrainConfig:
     student: StudentConfig = field(default_factory=lambda: StudentConfig(kind="bert", dim=384, layers=6, heads=12))
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(optimizer=OptimizerConfig(lr=1e-4, table_lr=1e-4)))
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -244,8 +245,7 @@ def _new_start(cfg: TrainConfig, pairs: Pairs, pairs_key: str, files: list[str])
     from compact_labse.students.retrained import write_new
 
     folder, place, seed = cfg.work_folder / "start", cfg.work_folder / "vocabulary", cfg.loop.seed
-    start = cfg.student.start
-    tokenizer, key = new_vocabulary(cfg.vocabulary, place, start, pairs, pairs_key, files, cfg.corpus, seed)
+    made, key = new_vocabulary(cfg.vocabulary, place, cfg.student.start, pairs, pairs_key, files, cfg.corpus, seed)
     depends: dict[str, Any] = {"pooling": cfg.pooling, "student": asdict(cfg.student), "vocabulary": key, "seed": seed}
-    stage(folder, "start", depends, lambda to: write_new(cfg.student, tokenizer, cfg.pooling or "mean", seed, to))
+    stage(folder, "start", depends, lambda to: write_new(cfg.student, made, cfg.pooling or "mean", seed, to))
     return folder
