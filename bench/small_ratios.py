@@ -5,8 +5,8 @@
 For each ratio the table gets as narrow as it says, by the directions of sentence vectors in which translations agree
 most beside how they differ, and `distill` trains the copy for so long: to rank translations, and to find sentences as
 similar as the teacher does. Pairs with a sentence of EVAL are left out of both. Every copy and the teacher are exported
-in float32, 8 and 4 bits, and copies twice as wide in 4 bits, which take the bytes of the former in 8. Accuracy is the
-mean over languages in percent. `--minutes 0` does without training. Shapes: N pairs, E teacher dimension.
+in float32, 8 and 4 bits; wider copies, trained in 3 bits, take the bytes of the former in 8. Accuracy is the mean over
+languages in percent. `--minutes 0` does without training. Shapes: N pairs, E teacher dimension, W width.
 
 The ratios are those of Mao and Nakagawa 2023 (arXiv 2302.08387), against LaBSE.
 """
@@ -14,7 +14,6 @@ The ratios are those of Mao and Nakagawa 2023 (arXiv 2302.08387), against LaBSE.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -24,27 +23,26 @@ from typing import Any
 
 import numpy as np
 
-from compact_labse.compress.shared_directions import shared_directions, write_narrow
-from compact_labse.folder import sha256_file
+from compact_labse.compress.shared_directions import shared_directions, spread, write_narrow
 from compact_labse.pipelines import load_pipeline, pipeline_folder
 from compact_labse.progress import say
 
 BATCHES, BATCH, SEED = 60, 2048, 0
-KNOWN = "scores.json"  # of models and files measured before, by their hash
 STAGES = ("pairs", "vocabulary", "tokens")
 KINDS = ("fp32", "int8", "int4")
 SETS = {"tatoeba": "Tatoeba-29", "pud": "PUD-17"}
 SIDES = ("to English", "from English")
-Scores = dict[str, tuple[float, float]]
+Scores = Mapping[str, tuple[float, float]]  # accuracy to English and from it, by set
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """At most `size` percent of the teacher's parameters, at least `keep` percent of its accuracy; files in `kinds`."""
+    """At most `size` percent of the teacher's width, at least `keep` of its accuracy; trained in `bits`, if any."""
 
     size: float
     keep: float
     kinds: tuple[str, ...] = KINDS
+    bits: int | None = None
 
     @property
     def name(self) -> str:
@@ -53,7 +51,7 @@ class Ratio:
 
 
 RATIOS = (Ratio(size=14.6, keep=96.4), Ratio(size=22.7, keep=98.4), Ratio(size=31.0, keep=99.8))
-COPIES = (*RATIOS, *(replace(ratio, size=2 * ratio.size, kinds=("int4",)) for ratio in RATIOS))
+COPIES = (*RATIOS, *(replace(ratio, size=ratio.size * 8 / 3, kinds=("int3",), bits=3) for ratio in RATIOS))
 
 
 def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
@@ -67,6 +65,7 @@ def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
         "targets": args.out / "targets",
         "student.start": args.out / f"narrow-{ratio.name}",
         "student.dim": width,
+        "student.bits": ratio.bits or "null",
         "corpus.temperature": 4.0,
         "objectives.teacher_bf16": "false",
         "objectives.scale": 25.0,
@@ -104,36 +103,9 @@ def directions(encoder: Any, cfg: Any, known: Path) -> np.ndarray:
     return directions(encoder, cfg, known)
 
 
-def evaluation(folder: Path) -> dict[str, Any]:
-    """Sentences and their English translations, by set and language."""
-    from compact_labse.measure.quality.datasets import pud, tatoeba
-    from compact_labse.measure.quality.languages import PUD_17, TATOEBA_SETS
-
-    spoken = pud(folder / "pud")
-    everyday = tatoeba(folder / "tatoeba", TATOEBA_SETS["29"])
-    return {"tatoeba": everyday, "pud": {code: spoken[code] for code in PUD_17}}
-
-
-def scores(model: Path, data: Mapping[str, Mapping[str, Any]], known: Path) -> Scores:
-    """Mean accuracy over languages, to English and from it, by set; what `known` says of the same weights is taken."""
-    key = sha256_file(model / "model.safetensors" if model.is_dir() else model)
-    before = json.loads(known.read_text()) if known.is_file() else {}
-    if key not in before:
-        known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(json.dumps({**before, key: _scores(model, data)}, indent=1))
-        return scores(model, data, known)
-    return {name: (both[0], both[1]) for name, both in before[key].items()}
-
-
-def _scores(model: Path, data: Mapping[str, Mapping[str, Any]]) -> Scores:
-    from compact_labse.encoder import load
-    from compact_labse.measure.quality.quality import retrieval_accuracy
-
-    encoder, found = load(str(model)), {}
-    for name, languages in data.items():
-        both = [retrieval_accuracy(*(encoder.encode(list(side)) for side in sides[:2])) for sides in languages.values()]
-        means = (np.mean([one.forward for one in both]), np.mean([one.backward for one in both]))
-        found[name] = (round(float(means[0]), 2), round(float(means[1]), 2))
+def scores(model: Path, data: Mapping[str, Any], folder: Path) -> Scores:
+    """Accuracy by set; what an earlier run measured of the same weights is taken from the folder."""
+    found: Scores = load_pipeline("bench", "retrieval").scores(model, data, folder / "scores.json")
     return found
 
 
@@ -154,28 +126,35 @@ def files(
             except GateError as error:
                 say(f"{kind}: {error}")
                 continue
-        kept_by = float32 if kind == "fp32" else scores(file, data, folder / KNOWN)
+        kept_by = float32 if kind == "fp32" else scores(file, data, folder)
         found[kind] = {"bytes": file.stat().st_size, "scores": kept_by}
     return found
 
 
+def width_of(dim: int, ratio: Ratio) -> int:
+    """Values of a copy's vectors: two of 4 bits make a byte, eight of 3 bits three."""
+    whole = 8 if ratio.bits else 2
+    return int(dim * ratio.size / 100 / whole) * whole
+
+
 def copy_of(args: argparse.Namespace, ratio: Ratio, teacher: Any, data: Any, shared: list[Path]) -> dict[str, Any]:
     """Make, train and measure the copy of one ratio; what an earlier run made is reused."""
-    width = int(teacher.dim * ratio.size / 200) * 2  # two values of 4 bits make a byte
+    width = width_of(teacher.dim, ratio)
     cfg = recipe(args, ratio, width)
     narrow, healed = Path(cfg.student.start), Path(cfg.out)
     for stage in STAGES:
         if shared and (shared[0] / stage).exists() and not (cfg.work_folder / stage).exists():
             shutil.copytree(shared[0] / stage, cfg.work_folder / stage, copy_function=os.link)
     if not narrow.is_dir():
-        write_narrow(args.teacher, directions(teacher, cfg, args.out / "directions.npy")[:, :width], narrow)
-    before = scores(narrow, data, args.out / KNOWN)
-    say(f"{ratio.size} %: {width} wide, before training {before}")
+        chosen_EW = directions(teacher, cfg, args.out / "directions.npy")[:, :width]
+        write_narrow(args.teacher, spread(chosen_EW) if ratio.bits else chosen_EW, narrow)
+    before = scores(narrow, data, args.out)
+    say(f"{ratio.size:.1f} %: {width} wide, before training {before}")
     if args.minutes and not healed.is_dir():
         load_pipeline("distill", "student").run(cfg)
     shared.append(cfg.work_folder)
-    after = scores(model := healed if args.minutes else narrow, data, args.out / KNOWN)
-    say(f"{ratio.size} %: {after}")
+    after = scores(model := healed if args.minutes else narrow, data, args.out)
+    say(f"{ratio.size:.1f} %: {after}")
     return {
         "size_percent": round(100 * width / teacher.dim, 2),
         "wanted": {"size": ratio.size, "keep": ratio.keep},
@@ -233,9 +212,9 @@ def main() -> None:
     args = parser.parse_args()
     from compact_labse.encoder import load
 
-    teacher, data = load(str(args.teacher)), evaluation(args.eval)
+    teacher, data = load(str(args.teacher)), load_pipeline("bench", "retrieval").evaluation(args.eval)
     count = teacher.dim * teacher.tokens.vocab_size
-    whole = scores(args.teacher, data, args.out / KNOWN)
+    whole = scores(args.teacher, data, args.out)
     exported = {"files": files(args.teacher, args.out, data, whole)}
     shared: list[Path] = []
     found = {

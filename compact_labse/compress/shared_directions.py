@@ -37,6 +37,16 @@ def shared_directions(x_ND: np.ndarray, y_ND: np.ndarray, width: int) -> np.ndar
     return np.asarray(whiten_DD @ found_DD[:, ::-1][:, :width])
 
 
+def spread(map_DW: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The map with a random rotation behind it, which changes no cosine.
+
+    Strong directions come first in a map; rotated, they are spread over all values, which share one scale a row when a
+    table is rounded. In 3 bits that is worth a point of accuracy.
+    """
+    normal_WW = np.random.default_rng(seed).normal(size=(map_DW.shape[1], map_DW.shape[1]))
+    return np.asarray(map_DW @ np.linalg.qr(normal_WW)[0])
+
+
 def write_narrow(model: Path, map_DW: np.ndarray, out: Path) -> None:
     """A copy of a static model's folder whose table is mapped, its values as large on average as they were."""
     from safetensors.numpy import load_file, save_file

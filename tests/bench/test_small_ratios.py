@@ -44,3 +44,12 @@ def test_a_copy_is_trained_as_the_shipped_student_without_evaluation_sentences(b
     assert (cfg.loop.steps, cfg.loop.max_minutes, cfg.student.dim, cfg.student.compose) == (None, 3.0, 74, True)
     assert (cfg.objectives.similarity, cfg.objectives.ranking, cfg.corpus.heldout) == (1.0, 1.0, 200)
     assert cfg.student.start == str(tmp_path / "narrow-14_6")
+
+
+def test_wider_copies_in_3_bits_take_the_bytes_of_the_others_in_8(bench):
+    small, large = bench.COPIES[:3], bench.COPIES[3:]
+    for one, other in zip(small, large, strict=True):
+        assert (one.bits, other.bits) == (None, 3)
+        narrow, wide = bench.width_of(512, one), bench.width_of(512, other)
+        assert wide % 8 == 0
+        assert 0.95 * 8 * narrow < 3 * wide < 8.1 * narrow

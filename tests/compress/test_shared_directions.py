@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from compact_labse import sample
 from compact_labse.compress import shared_directions as module
-from compact_labse.compress.shared_directions import shared_directions, write_narrow
+from compact_labse.compress.shared_directions import shared_directions, spread, write_narrow
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
 
@@ -81,3 +81,12 @@ def test_a_transformer_is_refused(tiny, tmp_path):
     with pytest.raises(UserError, match="is no bag of tokens: its weights are"):
         write_narrow(tiny("minilm"), np.eye(16), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_spreading_a_map_changes_no_cosine_and_no_value_stays_strong():
+    map_DW = np.eye(24)[:, :16] * np.linspace(10, 1, 16)
+    rows = np.random.default_rng(1).normal(size=(50, 24))
+    before, after = rows @ map_DW, rows @ spread(map_DW)
+    np.testing.assert_allclose(after @ after.T, before @ before.T, rtol=1e-9)
+    assert (before**2).mean(0).max() / (before**2).mean(0).min() > 50
+    assert (after**2).mean(0).max() / (after**2).mean(0).min() < 10
