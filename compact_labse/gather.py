@@ -75,13 +75,19 @@ class Record(NamedTuple):
 
 
 def read_records(
-    sources: Sequence[Source], texts: Sequence[Source], config: CorpusConfig, account: Account
+    sources: Sequence[Source],
+    texts: Sequence[Source],
+    config: CorpusConfig,
+    account: Account,
+    avoid: EvaluationSentences | None = None,
 ) -> Iterator[Record]:
     """Read, clean and decontaminate the pairs of `sources`, then the sentences of `texts`, each as a pair with itself.
 
-    `account` counts what is dropped and why. Files of texts are numbered after those of pairs.
+    `account` counts what is dropped and why. Files of texts are numbered after those of pairs. `avoid` are the
+    sentences of `config.avoid` if they have been read already.
     """
-    avoid = EvaluationSentences.from_files(*config.avoid) if config.avoid else None
+    if avoid is None and config.avoid:
+        avoid = EvaluationSentences.from_files(*config.avoid)
     reader = _Reader(sources, config)
     pairs: Iterator[Pair] = clean_pairs(reader, config.cleaning, account)
     if avoid is not None:

@@ -6,7 +6,7 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from compact_labse.errors import UserError
@@ -34,6 +34,18 @@ def temperature_weights(sizes: Mapping[str, int], temperature: float) -> dict[st
     powers = {name: (size / most) ** (1 / temperature) if size else 0.0 for name, size in sizes.items()}
     total = math.fsum(powers.values())
     return {name: power / total for name, power in powers.items()}
+
+
+def shares_within(languages: Sequence[str], sizes: Sequence[float], temperature: float) -> list[float]:
+    """The share of each part of a corpus: its language's by `temperature_weights`, and of that by its size.
+
+    `languages` and positive `sizes` of the parts; the shares add up to 1.
+    """
+    of_language: dict[str, float] = {}
+    for name, size in zip(languages, sizes, strict=True):
+        of_language[name] = of_language.get(name, 0) + size
+    share = temperature_weights({name: max(1, round(size)) for name, size in of_language.items()}, temperature)
+    return [share[name] * size / of_language[name] for name, size in zip(languages, sizes, strict=True)]
 
 
 def interleave(

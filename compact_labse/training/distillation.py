@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compact_labse.corpus.sampling import temperature_weights
+from compact_labse.corpus.sampling import shares_within
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
 from compact_labse.pairs import Pairs
@@ -207,14 +207,6 @@ def corpus_groups(pairs: Pairs, files: list[str], config: CorpusConfig) -> tuple
     classes = {number: rows for number, rows in classes.items() if values[number % len(values)] > 0}
     if not classes:
         raise UserError("corpus.weights leave nothing to train on: every file has weight 0")
-    sizes: dict[str, float] = {}
-    weighted = {number: len(rows) * values[number % len(values)] for number, rows in classes.items()}
-    for number, size in weighted.items():
-        name = pairs.languages[number // len(values)]
-        sizes[name] = sizes.get(name, 0) + size
-    share = temperature_weights({name: max(1, round(size)) for name, size in sizes.items()}, config.temperature)
-    shares = [
-        share[pairs.languages[number // len(values)]] * size / sizes[pairs.languages[number // len(values)]]
-        for number, size in weighted.items()
-    ]
-    return list(classes.values()), shares
+    languages = [pairs.languages[number // len(values)] for number in classes]
+    sizes = [len(rows) * values[number % len(values)] for number, rows in classes.items()]
+    return list(classes.values()), shares_within(languages, sizes, config.temperature)
