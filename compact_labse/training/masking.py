@@ -26,7 +26,8 @@ class MaskingConfig:
         share: Share of a text's tokens, special ones not counted, that are to be guessed; at least one.
         masked: Share of these that are seen as the mask token.
         swapped: Share of these that are seen as another token; the rest stay as they are.
-        whole_words: Hide all pieces of a word together (words as `##` and `▁` tell them).
+        whole_words: Hide all pieces of a word together (words as `##` and `▁` tell them); single pieces of a text in
+            which every word has more than `most`.
         most: Most tokens of a text that are hidden; None for no limit.
     """
 
@@ -104,11 +105,12 @@ def chosen(
     """The places `[M]` of the tokens to hide, ascending: of a row with n plain tokens `max(1, share * n)` on average.
 
     Units (tokens or words) of a row are taken in random order until there are enough; the one that would be too much is
-    taken with the probability that makes the expected number exact.
+    taken with the probability that makes the expected number exact. Of a row of which none would be taken it is the
+    smallest, which makes the expected number larger only where that one alone is.
     """
     row_K = np.repeat(np.arange(len(offsets_R1) - 1), np.diff(offsets_R1))
     free_K = ~pieces.special_V[ids_K]
-    unit_K = _units(ids_K, row_K, free_K, pieces, config.whole_words)
+    unit_K = _units(ids_K, row_K, free_K, pieces, config)
     first_U = np.unique(unit_K, return_index=True)[1]
     first_U = first_U[free_K[first_U]]
     size_U, row_U = np.bincount(unit_K)[unit_K[first_U]], row_K[first_U]
@@ -119,19 +121,39 @@ def chosen(
     if config.most is not None:
         wanted_R = np.minimum(wanted_R, config.most)
     before_U = np.cumsum(size_U) - size_U - (np.cumsum(plain_R) - plain_R)[row_U]
-    taken_U = random.random(len(first_U)) < (wanted_R[row_U] - before_U) / size_U
+    row_S, smallest_S = _smallest(size_U, row_U)
+    least_U = size_U[smallest_S][np.searchsorted(row_S, row_U)]
+    chance_U = (wanted_R[row_U] - before_U) / size_U
+    # Without the first unit, the smallest is hidden in its place: its tokens count already.
+    large_U = (before_U == 0) & (size_U > least_U)
+    chance_U[large_U] = (wanted_R[row_U] - least_U)[large_U] / (size_U - least_U)[large_U]
+    taken_U = random.random(len(first_U)) < chance_U
     if config.most is not None:
         taken_U &= before_U + size_U <= config.most
+    taken_U[smallest_S[~np.isin(row_S, row_U[taken_U])]] = True
     return np.flatnonzero(np.isin(unit_K, unit_K[first_U[taken_U]]))
 
 
-def _units(ids_K: np.ndarray, row_K: np.ndarray, free_K: np.ndarray, pieces: Pieces, whole_words: bool) -> np.ndarray:
+def _smallest(size_U: np.ndarray, row_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that have units, ascending, and of each the place of its first unit of the fewest tokens."""
+    order_U = np.lexsort((size_U, row_U))
+    row_S, first_S = np.unique(row_U[order_U], return_index=True)
+    return row_S, order_U[first_S]
+
+
+def _units(
+    ids_K: np.ndarray, row_K: np.ndarray, free_K: np.ndarray, pieces: Pieces, config: MaskingConfig
+) -> np.ndarray:
     """The number of the unit that each token belongs to, ascending; special tokens and rows end a word."""
-    if not whole_words or not len(ids_K):
+    if not config.whole_words or not len(ids_K):
         return np.arange(len(ids_K))
     starts_K = ~pieces.joins_V[ids_K]
     starts_K[1:] |= ~free_K[:-1] | (row_K[1:] != row_K[:-1])
     starts_K[0] = True
     unit_K = np.cumsum(starts_K) - 1
-    starts_K |= np.bincount(unit_K)[unit_K] > LONGEST_WORD
+    size_K = np.bincount(unit_K)[unit_K]
+    starts_K |= size_K > LONGEST_WORD
+    if config.most is not None:  # where no word fits
+        fits_K = free_K & ((size_K <= config.most) | (size_K > LONGEST_WORD))
+        starts_K |= ~np.isin(row_K, row_K[fits_K])
     return np.cumsum(starts_K) - 1

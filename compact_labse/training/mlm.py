@@ -110,11 +110,12 @@ class MaskedLM:
     def losses(self, batch: MaskedBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean over all masked tokens; the means over those of pairs ("tlm") and single sentences ("mlm").
 
+        A batch without any, of unknown characters say, has loss 0 and a gradient of zeros.
         Of several ranks, each gives what makes these its mean over the ranks: DDP averages gradients too.
         """
         loss_M, pairs, world = self._called(batch), batch.masked_of_pairs, ranks.world()
         parts = {"tlm": (loss_M[: batch.of_pairs], pairs), "mlm": (loss_M[batch.of_pairs :], batch.masked - pairs)}
-        return world * loss_M.sum() / batch.masked, {
+        return world * loss_M.sum() / max(1, batch.masked), {
             name: world * part.sum() / count for name, (part, count) in parts.items() if count
         }
 
@@ -135,10 +136,14 @@ class MaskedLM:
         for name, (rows_P, rows_S, source_S) in given.items():
             if len(rows_P) + len(rows_S) and (name == "mlm" or self.draws.pairs is not None):
                 batch = self._batch(rows_P, rows_S, source_S, random)
+                if not batch.masked:
+                    continue
                 hidden_MD = hidden_of(self.model, batch)
                 found[f"{name}_loss"] = float(self.model.losses(hidden_MD, batch.labels_M).mean())
                 right_M = self.model.guesses(hidden_MD) == batch.labels_M
                 found[f"{name}_accuracy"] = float(right_M.float().mean())
+        if not found:
+            return {}
         return {**found, "score": -float(np.mean([value for key, value in found.items() if key.endswith("loss")]))}
 
     def _batch(

@@ -47,6 +47,7 @@ def test_what_holds_for_any_text(lengths, share, whole, most, seed):
     for count, length in zip(counts_R, lengths, strict=True):
         if most is not None:
             assert count <= most
+        assert (count > 0) == (length > 0), "every text with a plain token has one to guess"
         if not whole:
             wanted = min(max(1.0, share * length), np.inf if most is None else most)
             assert (np.floor(wanted) <= count <= np.ceil(wanted)) if length else count == 0
@@ -105,6 +106,40 @@ def test_a_word_is_hidden_whole_or_not_at_all(tokenizer):
                 assert len(set(hidden)) == 1
                 several += len(word) > 1 and all(hidden)
     assert several > 20, "words of several pieces were hidden"
+
+
+def of_words(*sizes: int) -> list[int]:
+    """A row `[CLS] ... [SEP]` of words of so many pieces."""
+    start, join = np.flatnonzero(~PIECES.special_V & ~PIECES.joins_V)[0], np.flatnonzero(PIECES.joins_V)[0]
+    return [2, *(piece for size in sizes for piece in [start] + [join] * (size - 1)), 3]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "counts"),
+    [
+        ((5,), None, {5}),  # one word, which is more than the share
+        ((5,), 2, {1}),  # no word fits: single pieces
+        ((5, 6, 4), 2, {2}),
+        ((5, 1, 5), 2, {1}),  # one word fits
+        ((9,), 2, {1, 2}),  # a sentence without spaces
+        ((2, 3), None, {2}),
+    ],
+)
+def test_a_row_of_long_words_has_something_to_guess(sizes, most, counts):
+    ids = of_words(*sizes)
+    config = MaskingConfig(whole_words=True, most=most)
+    ids_K, offsets = np.array(ids * 300), np.arange(301) * len(ids)
+    found = chosen(ids_K, offsets, PIECES, config, np.random.default_rng(0))
+    assert set(np.bincount(found // len(ids), minlength=300)) == counts
+
+
+@pytest.mark.parametrize("sizes", [(5, 1, 3, 1, 2), (1, 1, 1, 1, 8), (6, 5, 1, 1, 1, 1), (4, 8, 2, 2, 6, 7)])
+def test_whole_words_keep_the_share_where_the_smallest_word_is_within_it(sizes):
+    ids = of_words(*sizes)
+    config, draws = MaskingConfig(whole_words=True, share=0.15), 20_000
+    ids_K, offsets = np.array(ids * draws), np.arange(draws + 1) * len(ids)
+    found = chosen(ids_K, offsets, PIECES, config, np.random.default_rng(0))
+    assert len(found) / draws == pytest.approx(0.15 * sum(sizes), rel=0.02)
 
 
 def test_a_sentence_without_spaces_is_no_word():

@@ -143,6 +143,19 @@ def test_loss_and_gradient_are_those_of_all_logits(corpus, monkeypatch, at_once)
             torch.testing.assert_close(fast[name], parameter.grad, rtol=1e-4, atol=1e-7)
 
 
+def test_a_batch_with_nothing_to_guess_has_no_loss_and_a_gradient_of_zeros(corpus):
+    """Text of unknown characters alone, say."""
+    found = task(corpus)
+    found.pieces = found.pieces._replace(special_V=np.ones_like(found.pieces.special_V))
+    loss, named = found.losses(found.batch(0))
+    loss.backward()
+    assert (float(loss.detach()), named) == (0.0, {})
+    gradients = [p.grad for p in found.module.parameters() if p.grad is not None]
+    assert len(gradients) > 20
+    assert not any(gradient.any() for gradient in gradients)
+    assert found.evaluate() == {}
+
+
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_ranks_mean_gradient_is_the_whole_batchs(corpus, monkeypatch, world):
     """The mean over ranks is DDP's; each rank's part is computed here in turn."""

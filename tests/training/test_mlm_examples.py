@@ -92,6 +92,17 @@ def test_rows_are_what_the_recipe_says():
     assert np.mean([found["input_mask"].sum() for found in rows]) > 16, "rows are packed"
 
 
+@pytest.mark.parametrize("most", [2, 5])
+def test_whole_words_leave_no_row_without_a_mask(most):
+    """Documents of one word of five pieces, which is more than the share and may be more than fits."""
+    word = TOKENIZER.encode("restartedserver", add_special_tokens=False).ids[:5]
+    assert len(word) == 5
+    given = [Document([np.array(word), np.array(word[:0], np.int64)], True)] * 40
+    config = ExamplesConfig(max_seq_length=24, max_predictions_per_seq=most, whole_words=True)
+    for found in examples(given, TOKENIZER, config):
+        assert found["masked_lm_weights"].sum() >= 1
+
+
 def test_every_sentence_is_used_in_every_round_and_masks_differ():
     config = ExamplesConfig(max_seq_length=512, max_predictions_per_seq=20, dupe_factor=2, short_seq_prob=0)
     found = list(examples(documents(12), TOKENIZER, config))
