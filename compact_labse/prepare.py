@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from compact_labse.corpus.account import Account
-from compact_labse.corpus.files import Source
+from compact_labse.corpus.files import PAIR_KINDS, Source, find_sources
 from compact_labse.encoder import Encoder, load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash
@@ -22,6 +22,7 @@ from compact_labse.progress import say
 from compact_labse.stages import stage
 from compact_labse.students import StudentConfig
 from compact_labse.tokens import Tokens
+from compact_labse.training import ranks
 from compact_labse.training.distillation import Targets
 from compact_labse.training.objectives_config import ObjectivesConfig
 from compact_labse.training.targets import LiveTargets, cache_targets
@@ -133,6 +134,11 @@ def prepare_targets(teacher: Encoder | None, pairs: Pairs, config: ObjectivesCon
     if config.targets == "live" or teacher.source is None:
         return LiveTargets(teacher, pairs)
     return cache_targets(teacher, model_hash(teacher.source), pairs, folder, config.max_targets)
+
+
+def stream_states(names: Sequence[str]) -> list[list[Any]]:
+    """What tells whether the files of a stream are still the same; the first rank's, whose clock counts for all."""
+    return ranks.from_first(_states(find_sources(names, None, PAIR_KINDS)) if names else [])
 
 
 def _states(sources: Sequence[Source]) -> list[list[Any]]:

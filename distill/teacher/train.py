@@ -139,6 +139,7 @@ def run(cfg: TrainConfig) -> Path:
 def _train(cfg: TrainConfig) -> Path:
     import torch
 
+    from compact_labse.prepare import stream_states
     from compact_labse.sentence_model import read_modules
     from compact_labse.training import ranks
     from compact_labse.training.checkpoint import whole_weights
@@ -164,7 +165,7 @@ def _train(cfg: TrainConfig) -> Path:
         device=device,
     )
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE}
-    key = hash_of([decides, pairs_key, model_hash(start)])
+    key = hash_of([decides, pairs_key, model_hash(start), *stream_states(cfg.stream)])
     progress = train(task, cfg.loop, cfg.work_folder / "training", key=key, replace=cfg.overwrite)
     weights = whole_weights(tower.encoder)  # every rank has a part
     if ranks.is_first():
@@ -209,8 +210,8 @@ def _prepare(cfg: TrainConfig) -> tuple[Pairs, str, Path, Path]:
     pairs, pairs_key = prepare.prepare_pairs(sources, [], cfg.corpus, work / "pairs")
     start = given or _new_start(cfg, pairs, pairs_key, [source.name for source in sources])
     tokens = _tokens(cfg, start)
-    kind, longest = cfg.student.kind if tokens.special else "static", tokens.max_tokens or cfg.max_tokens
-    shape = replace(cfg.student, max_tokens=longest, kind=kind)
+    kind = cfg.student.kind if tokens.special else "static"
+    shape = replace(cfg.student, max_tokens=tokens.max_tokens or cfg.max_tokens, kind=kind)
     keys = [pairs_key, model_hash(start)]
     return pairs, pairs_key, start, prepare.prepare_tokens(pairs, tokens.tokenizer, shape, keys, work / "tokens")
 
@@ -219,11 +220,10 @@ def _tokens(cfg: TrainConfig, start: Path) -> Tokens:
     """The tokenizer of the model to start from, which cuts at `max_tokens`."""
     from compact_labse.torch_encoder import TorchEncoder
 
-    found = TorchEncoder.open(start, device="cpu").tokens
+    found, most = TorchEncoder.open(start, device="cpu").tokens, cfg.max_tokens
     if found.prefix:
         raise UserError(f"{start} puts {found.prefix!r} before every text, which training here does not")
-    longest = min(cfg.max_tokens, found.max_tokens or cfg.max_tokens)
-    return Tokens(found.tokenizer, max_tokens=longest, special=found.special)
+    return Tokens(found.tokenizer, max_tokens=min(most, found.max_tokens or most), special=found.special)
 
 
 def _given_start(cfg: TrainConfig, model: str) -> Path:

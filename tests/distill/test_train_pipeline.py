@@ -212,6 +212,18 @@ def test_a_stream_of_uneven_shares_trains_two_processes(folder):
     assert log_of(folder)[-1]["step"] == 8, "40 pairs last for less than three batches of 16"
 
 
+def test_a_run_does_not_go_on_with_a_stream_that_has_changed(folder, capsys):
+    more = write_corpus(folder / "more") / "en-de.tsv"
+    given = [*words(folder, loop__steps=2), "--stream", str(more)]
+    assert main(given) == 0
+    shutil.rmtree(folder / "teacher")
+    assert main(given) == 0, "the same files: already finished"
+    shutil.rmtree(folder / "teacher")
+    more.write_text(more.read_text().replace("the cat", "the hen"))
+    assert main(given) == 2
+    assert "belongs to other settings or data" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("engine", ["ddp", "fsdp"])
 def test_two_processes_train_what_one_trains(folder, engine):
     assert main(words(folder, out="one", student__dropout=0, loop__steps=8)) == 0
