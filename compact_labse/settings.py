@@ -25,15 +25,20 @@ def token_limit(folder: Path | str) -> int | None:
     pass the position table, which in RoBERTa's and MPNet's families starts after the padding id.
     """
     folder = Path(folder)
-    config = read_json(folder / "config.json")
-    positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and positions > 0 and offset_positions(config):
-        positions -= int(config.get("pad_token_id", 1)) + 1
     wanted = text_config(folder).get("max_seq_length")
     if wanted is None:
         wanted = read_json(folder / "tokenizer_config.json").get("model_max_length")
-    limits = [int(n) for n in (wanted, positions) if n is not None and 0 < n < UNLIMITED]
+    limits = [int(n) for n in (wanted, position_limit(folder)) if n is not None and 0 < n < UNLIMITED]
     return min(limits, default=None)
+
+
+def position_limit(folder: Path | str) -> int | None:
+    """How many tokens the position table of the model in a folder can tell apart, or None where there is none."""
+    config = read_json(Path(folder) / "config.json")
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    return positions - int(config.get("pad_token_id", 1)) - 1 if offset_positions(config) else positions
 
 
 def offset_positions(config: dict[str, Any]) -> bool:

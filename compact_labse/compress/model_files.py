@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from compact_labse.compress.tensors import is_whole
 from compact_labse.errors import UserError
 from compact_labse.locate import locate
-from compact_labse.settings import read_json
+from compact_labse.settings import position_limit, read_json
 
 # Exports and checkpoints of other frameworks hold the old weights; SentencePiece files the old pieces.
 OLD_FOLDERS = ("onnx", "tflite", "saved_model", "openvino", "coreml", "original")
@@ -21,11 +21,14 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 OWN_FILES = ("lineage.json", "manifest.json", "config.yaml")
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a model with weights, by name or path; UserError for an export."""
+def model_folder(name: str, max_tokens: int | None = None) -> Path:
+    """The folder of a model with weights, by name or path; UserError for an export, or if it has fewer positions."""
     folder = locate(name)
     if not folder.is_dir() or not ((folder / "modules.json").is_file() or (folder / "config.json").is_file()):
         raise UserError(f"{folder} is an export: give the model folder with the weights that it was made from")
+    positions = position_limit(folder)
+    if max_tokens is not None and positions is not None and positions < max_tokens:
+        raise UserError(f"max_tokens is {max_tokens}, but {folder} has {positions} positions: max_tokens={positions}")
     return folder
 
 

@@ -122,7 +122,7 @@ def run(cfg: PretrainConfig) -> Path:
     check_out(Path(cfg.out), cfg.overwrite, cfg.model)
     depths(cfg.student.layers, 1 + len(cfg.stacking))
     if cfg.model is not None:
-        cfg = replace(cfg, model=str(model_folder(cfg.model)))
+        cfg = replace(cfg, model=str(model_folder(cfg.model, cfg.max_tokens)))
     with ranks.together(cfg.loop.torch_device(), cfg.timeout_s):
         if cfg.batch % ranks.world():
             raise UserError(f"batch {cfg.batch} must divide evenly among {ranks.world()} ranks")

@@ -164,6 +164,16 @@ def test_the_model_may_be_a_name(folder, tiny, monkeypatch):
     assert (folder / "bert" / "tokenizer.json").read_bytes() == (tiny("labse") / "tokenizer.json").read_bytes()
 
 
+@pytest.mark.parametrize(("name", "fits"), [("labse", 48), ("xlmr", 46)])
+def test_rows_longer_than_the_models_positions_are_refused_before_the_corpus_is_read(folder, tiny, capsys, name, fits):
+    """XLM-R counts positions from its padding id."""
+    given = [*words(folder)[:5], f"model={tiny(name)}", f"max_tokens={fits + 1}"]
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert f"max_tokens is {fits + 1}, but {tiny(name)} has {fits} positions: max_tokens={fits}" in said
+    assert not (folder / "bert.work").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
