@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import AutoModel
 
 from compact_labse.bodies import StaticBody
@@ -30,7 +32,7 @@ def save_pruned(folder: Path, new: Path, path: PurePosixPath, module: SentenceMo
     if isinstance(body, StaticBody):
         table = {"embedding.weight": body.embedding.weight.detach().contiguous()}
         save_file(table, new / path / "model.safetensors", metadata={"format": "pt"})
-        _add_dense(new)
+        insert_dense(new, 1)
     else:
         with no_bar():
             body.transformer.save_pretrained(new / path)
@@ -50,15 +52,20 @@ def _save_dense(dense: Dense, place: Path) -> None:
     save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
 
 
-def _add_dense(folder: Path) -> None:
-    """A Dense right after the body in `modules.json`."""
+def insert_dense(folder: Path, place: int, weight_ED: Tensor | None = None) -> None:
+    """A Dense without activation as so-manieth module of a folder; without its weights, they are written later."""
     file = folder / "modules.json"
     entries = json.loads(file.read_text(encoding="utf-8"))
-    entries.insert(1, {"path": "1_Dense", "type": f"{MODULE}Dense"})
+    name = next(name for name in (f"{number}_Dense" for number in count(place)) if not (folder / name).exists())
+    entries.insert(place, {"path": name, "type": f"{MODULE}Dense"})
     entries = [{**entry, "idx": place, "name": str(place)} for place, entry in enumerate(entries)]
     file.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    (folder / "1_Dense").mkdir()
-    _change(folder / "1_Dense" / "config.json", {"activation_function": "torch.nn.modules.linear.Identity"})
+    (folder / name).mkdir()
+    _change(folder / name / "config.json", {"activation_function": "torch.nn.modules.linear.Identity"})
+    if weight_ED is not None:
+        sizes = {"in_features": weight_ED.shape[1], "out_features": weight_ED.shape[0]}
+        _change(folder / name / "config.json", {**sizes, "bias": False})
+        save_file({"linear.weight": weight_ED}, folder / name / "model.safetensors", metadata={"format": "pt"})
 
 
 def stock_of(changed: Any) -> Any:

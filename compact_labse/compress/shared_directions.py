@@ -5,11 +5,15 @@ Shapes: N pairs, D dimension, W width, V pieces.
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from compact_labse.compress.model_files import body_path, copy_rest
+from compact_labse.compress.model_files import INDEX, body_path, copy_rest
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, write_lineage, writing_folder
 
@@ -47,7 +51,7 @@ def spread(map_DW: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.asarray(map_DW @ np.linalg.qr(normal_WW)[0])
 
 
-def write_narrow(model: Path, map_DW: np.ndarray, out: Path) -> None:
+def write_narrow(model: Path, map_DW: np.ndarray, out: Path, *, overwrite: bool = False) -> None:
     """A copy of a static model's folder whose table is mapped, its values as large on average as they were."""
     from safetensors.numpy import load_file, save_file
 
@@ -58,10 +62,39 @@ def write_narrow(model: Path, map_DW: np.ndarray, out: Path) -> None:
     table_VD = tensors[TABLE]
     table_VW = (table_VD @ map_DW.astype(np.float32)).astype(np.float32)
     table_VW *= np.sqrt(np.square(table_VD).mean() / np.square(table_VW).mean())
-    with writing_folder(out) as folder:
+    with writing_folder(out, overwrite=overwrite) as folder:
         copy_rest(model, folder, path, written=())
         (folder / path).mkdir(parents=True, exist_ok=True)
         save_file({TABLE: table_VW}, folder / path / WEIGHTS, metadata={"format": "pt"})
         write_lineage(
             folder, command="narrow", config={"width": map_DW.shape[1]}, inputs={str(model): model_hash(model)}
         )
+
+
+def write_turned(
+    model: Path, map_DD: np.ndarray, out: Path, config: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """A copy of a sentence-transformers folder with the map behind its pooling, before vectors are normalised.
+
+    A bag of tokens takes it into its table; other models get a Dense without bias and activation.
+    """
+    import torch
+    from safetensors.numpy import load_file
+
+    from compact_labse.compress.saving import insert_dense
+
+    path = body_path(model)
+    if not (model / "modules.json").is_file():
+        raise UserError(f"{model} does not say how it pools: give a sentence-transformers folder")
+    files = [file for file in (model / path).iterdir() if file.suffix == ".safetensors" or file.name == INDEX]
+    if [file.name for file in files] == [WEIGHTS] and set(load_file(files[0])) == {TABLE}:
+        write_narrow(model, map_DD, out, overwrite=overwrite)
+        return
+    kinds = [entry["type"].rpartition(".")[2] for entry in json.loads((model / "modules.json").read_text("utf-8"))]
+    with writing_folder(out, overwrite=overwrite) as folder:
+        copy_rest(model, folder, path, written=())
+        for file in files:
+            shutil.copyfile(file, folder / path / file.name)
+        place = len(kinds) - (kinds[-1] == "Normalize")
+        insert_dense(folder, place, torch.from_numpy(np.ascontiguousarray(map_DD.T, np.float32)))
+        write_lineage(folder, command="agree", config=dict(config), inputs={str(model): model_hash(model)})

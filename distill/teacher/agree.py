@@ -1,0 +1,105 @@
+"""Turn a model's vectors so that translations agree more: a matrix behind its pooling, computed, not trained.
+
+    python distill/teacher/agree.py --model teacher --data pairs/ --corpus.avoid EVAL... --out turned
+
+From the model's vectors of both sides of some training pairs, `shared_directions`: what tells translations apart is
+damped, as in whitening (Su et al. 2021) but of differences of translations, not of all vectors. A bag of tokens takes
+the matrix into its table; any other model gets a Dense, which sentence-transformers and every export know.
+
+Shapes: N pairs, D dimension.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from compact_labse.configuration import Words, read_config
+from compact_labse.corpus.files import PAIR_KINDS, find_sources
+from compact_labse.errors import UserError
+from compact_labse.folder import check_out
+from compact_labse.gather import CorpusConfig
+from compact_labse.progress import say
+from compact_labse.stages import alone_in
+
+BATCH = 1024
+LEAST = 4  # pairs per dimension
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreeConfig:
+    """Whose vectors are turned, and by which pairs.
+
+    Args:
+        model: Name or folder of the encoder.
+        data: Files, folders or globs of sentence pairs.
+        out: Folder that the turned model is written to.
+        pairs: How many of them decide.
+        seed: Which ones are drawn.
+        overwrite: Replace `out` if it exists.
+    """
+
+    model: str
+    out: str
+    data: list[str] = field(default_factory=list)
+    pairs: int = 20_000
+    seed: int = 0
+    overwrite: bool = False
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+
+
+WORDS = Words(
+    command="agree",
+    usage="python distill/teacher/agree.py --model MODEL --data PATH... --out DIR [--config FILE] [KEY=VALUE]...",
+    description=str(__doc__),
+    lists=("--data", "--corpus.avoid"),
+    hidden=("corpus.companions",),
+)
+
+
+def run(cfg: AgreeConfig) -> Path:
+    """Write the turned model; gives its folder."""
+    import numpy as np
+
+    from compact_labse import prepare
+    from compact_labse.compress.model_files import model_folder
+    from compact_labse.compress.shared_directions import shared_directions, write_turned
+    from compact_labse.encoder import load
+    from compact_labse.training.distillation import corpus_sampler
+
+    check_out(Path(cfg.out), cfg.overwrite, cfg.model)
+    folder, encoder = model_folder(cfg.model), load(cfg.model)
+    work = Path(cfg.out.rstrip("/") + ".work")
+    sources = find_sources(cfg.data, None, PAIR_KINDS)
+    with alone_in(work):
+        pairs, _ = prepare.prepare_pairs(sources, [], cfg.corpus, work / "pairs")
+        files = [source.name for source in sources]
+        batch = min(BATCH, len(pairs.train_rows))
+        sampler = corpus_sampler(pairs, files, cfg.corpus, batch, cfg.seed)
+        drawn = np.concatenate([sampler.rows(step) for step in range(-(-cfg.pairs // batch))])
+        rows_N = np.unique(drawn)
+        if len(rows_N) < LEAST * encoder.dim:
+            raise UserError(f"{len(rows_N)} distinct pairs are too few for vectors of {encoder.dim} values: give more")
+        x_ND, y_ND = (encoder.encode(texts.texts(rows_N)) for texts in (pairs.source, pairs.target))
+        map_DD = shared_directions(x_ND, y_ND, encoder.dim)
+        write_turned(folder, map_DD, Path(cfg.out), {**asdict(cfg), "rows": len(rows_N)}, overwrite=cfg.overwrite)
+    say(f"turned by {len(rows_N):,} pairs: {cfg.out}")
+    return Path(cfg.out)
+
+
+def main(words: list[str]) -> int:
+    """Run what the words describe; gives the exit code, and one sentence on stderr if something fails."""
+    from compact_labse.cli import explain
+
+    try:
+        run(read_config(words, AgreeConfig, WORDS))
+    except (UserError, KeyboardInterrupt) as error:
+        message, code = explain(error)
+        print(message, file=sys.stderr)
+        return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

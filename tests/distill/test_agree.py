@@ -1,0 +1,61 @@
+"""Vectors turned by a matrix behind the pooling: the right one, in the right place, readable by others."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="tiny models need the extra 'train'")
+pytest.importorskip("jsonargparse", reason="configurations need the extra 'train'")
+
+from compact_labse.encoder import load
+from compact_labse.pipelines import load_pipeline
+from tests.tiny_pairs import write_corpus
+
+TEXTS = ["Hello world", "ein Satz", "noch einer, etwas länger"]
+
+
+@pytest.fixture(scope="module")
+def agree():
+    return load_pipeline("distill", "teacher/agree")
+
+
+def unit(x_ND: np.ndarray) -> np.ndarray:
+    return x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("name", ["static", "minilm", "labse"])
+def test_vectors_are_those_of_the_model_times_the_matrix(agree, tiny, tmp_path, name, monkeypatch):
+    from compact_labse.compress import shared_directions as module
+
+    maps, real = [], module.shared_directions
+
+    def keep(x_ND, y_ND, width):
+        maps.append(real(x_ND, y_ND, width))
+        return maps[-1]
+
+    monkeypatch.setattr(module, "shared_directions", keep)
+    write_corpus(tmp_path / "corpus")
+    words = ["--model", tiny(name), "--data", tmp_path / "corpus", "--out", tmp_path / "turned", "--pairs", "400"]
+    assert agree.main([*map(str, words)]) == 0
+    before, after = (load(str(folder)).encode(TEXTS) for folder in (tiny(name), tmp_path / "turned"))
+    np.testing.assert_allclose(after, unit(before @ maps[0]), atol=1e-5)
+    assert np.abs(after - before).max() > 1e-3
+    kinds = [entry["type"].rpartition(".")[2] for entry in json.loads((tmp_path / "turned/modules.json").read_text())]
+    assert kinds[-1] == "Normalize"
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "turned"), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(theirs, after, atol=1e-5)
+
+
+def test_too_few_pairs_and_folders_of_others_are_refused(agree, tiny, tmp_path, capsys):
+    (tmp_path / "en-de.tsv").write_text("one\teins\ntwo\tzwei\nthree\tdrei\n" * 2)
+    words = ["--model", str(tiny("minilm")), "--data", str(tmp_path / "en-de.tsv"), "--out"]
+    assert agree.main([*words, str(tmp_path / "turned")]) == 2
+    assert "too few" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").write_text("dear")
+    assert agree.main([*words, str(tmp_path / "mine"), "--overwrite", "true"]) == 2
+    assert (tmp_path / "mine/letter.txt").is_file()
