@@ -1,7 +1,7 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped, without a pickle.
 
-The last `KEPT` are kept, each with the hashes of its files. Several ranks write one checkpoint: the first rank writes
-the whole weights and optimizer state and every rank's random state.
+The last `KEPT` are kept, each with the hashes of its files, and the best weights that they name. Several ranks write
+one checkpoint: the first rank writes the whole weights and optimizer state and every rank's random state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from compact_labse.progress import say
 from compact_labse.training import ranks
 from compact_labse.writing import clear_leftovers
 
-BEST, PREFIX, HASHES = "best", "step-", "hashes.json"
+BEST, PREFIX, HASHES = "best-", "step-", "hashes.json"
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"
 KEPT = 2
 
@@ -57,10 +57,8 @@ def save_checkpoint(
         save_file(weights, temporary / WEIGHTS)
         save_file(memory, temporary / OPTIMIZER)
         (temporary / PROGRESS).write_text(json.dumps({"key": key, **vars(progress)}, indent=2))
-        hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}
-        (temporary / HASHES).write_text(json.dumps(hashes, indent=2))
-    for old in checkpoints(folder)[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+        _write_hashes(temporary)
+    _forget(folder, progress.step)
 
 
 def load_checkpoint(
@@ -97,26 +95,35 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{PREFIX}*"), reverse=True)
 
 
-def save_best(folder: Path, module: nn.Module) -> None:
-    """Replace `<folder>/best` by the present weights. To be called on every rank."""
+def save_best(folder: Path, module: nn.Module, step: int) -> None:
+    """Write the present weights as `<folder>/best-N`. To be called on every rank.
+
+    Those before them stay until no checkpoint names them: one that is older may be all that a killed run goes on from.
+    """
     weights = whole_weights(module)
     if ranks.is_first():
-        with writing_folder(folder / BEST, overwrite=True) as temporary:
+        with writing_folder(folder / f"{BEST}{step:09}", overwrite=True) as temporary:
             save_file(weights, temporary / WEIGHTS)
+            _write_hashes(temporary)
 
 
-def load_best(folder: Path, module: nn.Module) -> bool:
-    """Put the best weights into `module`; False when no evaluation has saved any. To be called on every rank."""
-    path = folder / BEST / WEIGHTS
-    found = ranks.from_first(path.is_file())
-    if found:
-        _fill(module, load_file(path))
-    return found
+def load_best(folder: Path, module: nn.Module, progress: Progress) -> bool:
+    """Put the weights of `progress.best_step` into `module`, which holds those of the last step.
+
+    False, with a warning, where they are missing or damaged. To be called on every rank.
+    """
+    path = folder / f"{BEST}{progress.best_step:09}"
+    damage = ranks.from_first(_damage(path) if ranks.is_first() else "")
+    if damage:
+        ranks.say_first(f"warning: the best weights {path} are damaged ({damage}); keeping the last step's instead")
+        return False
+    _fill(module, load_file(path / WEIGHTS))
+    return True
 
 
 def clear(folder: Path) -> None:
     """Delete the checkpoints of a run."""
-    for path in [folder / BEST, *checkpoints(folder)]:
+    for path in [*folder.glob(f"{BEST}*"), *checkpoints(folder)]:
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -138,8 +145,36 @@ def _newest_whole(folder: Path) -> Path | None:
     return None
 
 
+def _forget(folder: Path, step: int) -> None:
+    """Delete all but the newest `KEPT` checkpoints, of which that of `step` was just written, and what they name.
+
+    One of a later step was passed over as damaged when the run went on, and is none of them.
+    """
+    found = checkpoints(folder)
+    newest = found.index(folder / f"{PREFIX}{step:09}")
+    kept = found[newest : newest + KEPT]
+    named = {f"{BEST}{_best_step(path):09}" for path in kept}
+    for old in [*(path for path in found if path not in kept), *folder.glob(f"{BEST}*")]:
+        if old.name not in named:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _best_step(path: Path) -> int:
+    try:
+        return int(json.loads((path / PROGRESS).read_text())["best_step"])
+    except (OSError, ValueError, TypeError, KeyError):  # damaged meanwhile
+        return 0
+
+
+def _write_hashes(folder: Path) -> None:
+    hashes = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    (folder / HASHES).write_text(json.dumps(hashes, indent=2))
+
+
 def _damage(path: Path) -> str:
     """What is wrong with a checkpoint, or nothing."""
+    if not path.is_dir():
+        return "the folder is missing"
     try:
         hashes = json.loads((path / HASHES).read_text())
         return next((f"{name} has changed" for name, value in hashes.items() if sha256_file(path / name) != value), "")

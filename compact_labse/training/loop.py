@@ -205,7 +205,7 @@ class _Run:
         if progress.best_score is None or score > progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
             progress.extra["worse"] = 0
-            save_best(self.folder, self.task.module)
+            save_best(self.folder, self.task.module, progress.step)
             return
         progress.extra["worse"] += 1
         if self.config.patience and progress.extra["worse"] >= self.config.patience:
@@ -217,7 +217,7 @@ class _Run:
         self._saved = time.monotonic()
 
     def _with_best(self) -> Progress:
-        if self.progress.best_score is not None and load_best(self.folder, self.task.module):
+        if self.progress.best_score is not None and load_best(self.folder, self.task.module, self.progress):
             ranks.say_first(f"training: keeping step {self.progress.best_step}, score {self.progress.best_score:.4f}")
         return self.progress
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,10 @@ def last(folder: Path) -> Path:
     return checkpoints(folder)[0]
 
 
+def best(folder: Path) -> list[Path]:
+    return sorted(folder.glob("best*"))
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("loop") / "straight"
@@ -49,7 +54,9 @@ def uninterrupted(tmp_path_factory) -> Path:
 def assert_same_result(one: Path, other: Path) -> None:
     for name in ("weights.safetensors", "optimizer.safetensors"):
         assert (last(one) / name).read_bytes() == (last(other) / name).read_bytes(), name
-    assert (one / "best/weights.safetensors").read_bytes() == (other / "best/weights.safetensors").read_bytes()
+    assert [path.name for path in best(one)] == [path.name for path in best(other)]
+    for path, same in zip(best(one), best(other), strict=True):
+        assert (path / "weights.safetensors").read_bytes() == (same / "weights.safetensors").read_bytes()
     assert log_of(one) == log_of(other)
 
 
@@ -66,7 +73,8 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(uninterrupted, tmp_p
     assert run(folder, "--kill-at", "65").returncode == -signal.SIGKILL
     assert json.loads((last(folder) / "progress.json").read_text())["step"] == 28
     (folder / ".0123abcd-new.step-000000033").mkdir()  # as if killed while writing; the next one is of step 35
-    (folder / "best").rename(folder / ".4567abcd-old.best")
+    named = best(folder)[0]
+    named.rename(folder / f".4567abcd-old.{named.name}")
     again = run(folder)
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip() == "56", "data goes on after the 28 steps of two batches"
@@ -106,15 +114,93 @@ def test_a_torn_checkpoint_is_passed_over_for_the_one_before_it(uninterrupted, t
     folder = tmp_path / "torn"
     assert run(folder, "--kill-at", "65").returncode == -signal.SIGKILL
     assert [path.name for path in checkpoints(folder)] == ["step-000000028", "step-000000021"], "rotated"
-    path = last(folder) / "optimizer.safetensors"
-    damaged = bytearray(path.read_bytes())
-    damaged[-7] ^= 1  # one bit of a weight's memory: only the hash can tell
-    path.write_bytes(bytes(damaged))
+    damage(last(folder) / "optimizer.safetensors")
     train(BagTask(), config(), folder)
     said = capsys.readouterr().err
     assert "step-000000028 is damaged (optimizer.safetensors has changed); trying the one before it" in said
     assert "going on from step 21 of 60" in said
     assert_same_result(uninterrupted, folder)
+
+
+def damage(path: Path) -> None:
+    """Change one bit of a weight or its memory: only the hash can tell."""
+    damaged = bytearray(path.read_bytes())
+    damaged[-7] ^= 1
+    path.write_bytes(bytes(damaged))
+
+
+class Killed(Exception):
+    """What ends a run without a word."""
+
+
+class KilledTask(BagTask):
+    """Ends at a batch, as if it had been killed."""
+
+    def __init__(self, number: int, scores: list[float]) -> None:
+        super().__init__(scores=scores)
+        self.number = number
+
+    def losses(self, batch):
+        if torch.equal(batch[0], BagTask().batch(self.number)[0]):
+            raise Killed
+        return super().losses(batch)
+
+
+def kept(folder: Path) -> list[int]:
+    return [int(path.name.split("-")[1]) for path in checkpoints(folder)]
+
+
+def test_a_damaged_checkpoint_is_none_of_the_two_that_are_kept(tmp_path):
+    with pytest.raises(Killed):
+        train(KilledTask(58, [0.1] * 9), config(), tmp_path)
+    assert kept(tmp_path) == [28, 21]
+    damage(last(tmp_path) / "weights.safetensors")
+    with pytest.raises(Killed):
+        train(KilledTask(50, [0.1] * 9), config(checkpoint_every=2), tmp_path)
+    assert kept(tmp_path) == [24, 22]
+
+
+def test_the_best_weights_are_those_that_the_checkpoint_knows_of(tmp_path, capsys):
+    """Better ones, saved after it by a run that was killed, may not come again (on another number of ranks, say)."""
+    with pytest.raises(Killed):
+        train(KilledTask(65, [0.1, 0.5, 0.9]), config(), tmp_path)
+    assert [path.name for path in best(tmp_path)] == ["best-000000020", "best-000000030"]
+    known = load_file(best(tmp_path)[0] / "weights.safetensors")
+    task = BagTask(scores=[0.2, 0.3, 0.1, 0.1])
+    progress = train(task, config(), tmp_path)
+    assert (progress.best_step, progress.best_score) == (20, 0.5)
+    assert "keeping step 20, score 0.5000" in capsys.readouterr().err
+    assert torch.equal(task.module.table, known["table"])
+    assert [path.name for path in best(tmp_path)] == ["best-000000020"]
+
+
+def test_the_best_weights_of_the_checkpoint_before_are_kept(tmp_path):
+    with pytest.raises(Killed):
+        train(KilledTask(58, [0.1, 0.2, 0.3, 0.4, 0.5]), config(eval_every=5), tmp_path)
+    assert [path.name for path in best(tmp_path)] == ["best-000000020", "best-000000025"]
+    known = load_file(best(tmp_path)[0] / "weights.safetensors")
+    damage(last(tmp_path) / "weights.safetensors")
+    task = BagTask(scores=[0.0] * 8)
+    assert train(task, config(eval_every=5), tmp_path).best_step == 20
+    assert torch.equal(task.module.table, known["table"])
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_without_the_best_weights_the_last_are_kept_and_said_to_be(tmp_path, capsys, how):
+    train(BagTask(scores=[0.1, 0.9, 0.1, 0.1, 0.1, 0.1]), config(), tmp_path)
+    assert "keeping step 20" in capsys.readouterr().err
+    [path] = best(tmp_path)
+    if how == "damaged":
+        damage(path / "weights.safetensors")
+    else:
+        shutil.rmtree(path)
+    task = BagTask()
+    train(task, config(), tmp_path)
+    said = capsys.readouterr().err
+    reason = "weights.safetensors has changed" if how == "damaged" else "the folder is missing"
+    assert f"warning: the best weights {path} are damaged ({reason}); keeping the last step's instead" in said
+    assert "keeping step" not in said
+    assert torch.equal(task.module.table, load_file(last(tmp_path) / "weights.safetensors")["table"])
 
 
 def test_when_every_checkpoint_is_damaged_the_user_hears_it(tmp_path):
