@@ -50,7 +50,7 @@ def labse():
         ("margin", 0.3),
         ("pooling", "pooler"),
         ("local", 0),
-        ("corpus.heldout", 32_000),
+        ("corpus.heldout", round(32_000 / 109)),  # per language
         ("loop.steps", 500_000),
         ("loop.eval_every", 1000),
         ("loop.checkpoint_every", 1000),
