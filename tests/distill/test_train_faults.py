@@ -56,7 +56,7 @@ def without_times(folder: Path, out: str) -> list[dict]:
     return [{key: value for key, value in line.items() if key not in timed} for line in log_of(folder, out)]
 
 
-def test_one_process_killed_at_any_step_ends_bit_for_bit_the_same(folder):
+def test_one_process_killed_in_the_middle_ends_bit_for_bit_the_same(folder):
     assert main(words(folder, out="straight")) == 0
     [process] = start("compact_labse", 1, words(folder, out="killed"))
     wait_for_step(folder, "killed", 15)
