@@ -26,6 +26,7 @@ import numpy as np
 from compact_labse.compress.shared_directions import shared_directions, spread, write_narrow
 from compact_labse.pipelines import load_pipeline, pipeline_folder
 from compact_labse.progress import say
+from compact_labse.writing import writing_file
 
 BATCHES, BATCH, SEED = 60, 2048, 0
 STAGES = ("pairs", "vocabulary", "tokens")
@@ -99,7 +100,8 @@ def directions(encoder: Any, cfg: Any, known: Path) -> np.ndarray:
     sampler = corpus_sampler(pairs, [source.name for source in sources], cfg.corpus, batch, SEED)
     rows = np.unique(np.concatenate([sampler.rows(step) for step in range(BATCHES)]))
     x_NE, y_NE = (encoder.encode(texts.texts(rows)) for texts in (pairs.source, pairs.target))
-    np.save(known, shared_directions(x_NE, y_NE, encoder.dim))
+    with writing_file(known) as temporary, open(temporary, "wb") as file:
+        np.save(file, shared_directions(x_NE, y_NE, encoder.dim))
     return directions(encoder, cfg, known)
 
 

@@ -146,3 +146,22 @@ def _states(sources: Sequence[Source]) -> list[list[Any]]:
     paths = [Path(source.name) for source in sources]
     states = [[path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else [] for path in paths]
     return [[source.name, *state] for source, state in zip(sources, states, strict=True)]
+
+
+def start_projection(task: Any, key: str, folder: Path) -> None:
+    """Let a trained student's projection to its teacher's width start as the rotation between both, computed once."""
+    from safetensors.torch import load_file, save_file
+
+    if not hasattr(task.module.projection, "weight"):
+        return
+
+    def build(temporary: Path) -> dict[str, Any]:
+        temporary.mkdir(parents=True, exist_ok=True)
+        found = task.rotation()
+        save_file({} if found is None else {"weight": found.contiguous()}, temporary / "projection.safetensors")
+        return {"rotated": found is not None}
+
+    if stage(folder, "projection", {"key": key}, build)["facts"]["rotated"]:
+        task.module.projection.weight.data.copy_(load_file(folder / "projection.safetensors")["weight"])
+    else:
+        say("too few texts have a target: the projection to the teacher's width starts at random")

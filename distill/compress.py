@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from compact_labse.compress.workbench import Workbench
 
 NEEDED = {"torch": "train", "transformers": "train", "onnx": "onnx", "onnxscript": "onnx", "optuna": "compress"}
+AIMS = "vectors"  # what healing learns: part of the names of healed models
 RECIPE = {"int8": "rows", "int4": "rows"}  # the fastest, whose bytes the prediction knows
 
 
@@ -102,8 +103,9 @@ def run(cfg: CompressConfig) -> Compressed:
     for library, extra in NEEDED.items():
         require(library, extra)
     from compact_labse.folder import check_out
+    from compact_labse.locate import locate
 
-    check_out(cfg.out, cfg.overwrite)
+    check_out(cfg.out, cfg.overwrite, locate(cfg.model))
     with alone_in(cfg.work):
         return _compress(cfg)
 
@@ -152,6 +154,7 @@ def prepare(cfg: CompressConfig) -> Workbench:
     from compact_labse.compress.predict import Shapes
     from compact_labse.compress.quality import Judge
     from compact_labse.compress.workbench import Workbench
+    from compact_labse.corpus.files import content_hashes
     from compact_labse.formats.onnx.graph import bag_of_tokens
     from compact_labse.measure.quality.datasets import find
     from compact_labse.measure.results import Results
@@ -161,13 +164,13 @@ def prepare(cfg: CompressConfig) -> Workbench:
     datasets = [] if cfg.evaluation is None else held_out.in_languages(find(cfg.evaluation), cfg.languages)
     encoder = load(cfg.model, threads=1, device=None if str(cfg.model).endswith(".onnx") else "cpu")
     model = steps.original(cfg.work, cfg.model, encoder)
-    depends = {"files": held_out.hashes(cfg.data), "seed": cfg.seed}
+    depends = {"files": content_hashes(cfg.data), "seed": cfg.seed}
     split = steps.step(cfg.work, "text", depends, lambda folder: held_out.split(cfg.data, folder, cfg.seed))
     texts = held_out.files(split.model, held_out.TRAIN)
     named = {code for path in texts if path.suffix == ".tsv" for code in path.stem.split("-")}
     languages = [code for code in cfg.languages or sorted(named) if code in sample.LANGUAGES]
     data, corpus = hash_of(depends), list(map(Path, cfg.corpus)) or texts
-    levels = steps.vocabularies(cfg.work, model, cfg.languages, corpus, hash_of([data, held_out.hashes(cfg.corpus)]))
+    levels = steps.vocabularies(cfg.work, model, cfg.languages, corpus, hash_of([data, content_hashes(cfg.corpus)]))
     whole = encoder if isinstance(encoder, TorchEncoder) else TorchEncoder.open(model, device="cpu", threads=1)
     sources = {
         pieces: whole if level.model == model else TorchEncoder.open(level.model, device="cpu", threads=1)
@@ -176,7 +179,7 @@ def prepare(cfg: CompressConfig) -> Workbench:
     judge = Judge(
         Results(cfg.work / "results.jsonl"), encoder, cfg.model, datasets or held_out.judged_on(split.model, encoder)
     )
-    training = {"text": data, "teacher": judge.original[0].hash, "minutes": cfg.minutes, "seed": cfg.seed}
+    training = {"text": data, "teacher": judge.original[0].hash, "minutes": cfg.minutes, "seed": cfg.seed, "aims": AIMS}
     return Workbench(
         work=cfg.work,
         space=space_of(whole.module, list(levels), bag_of_tokens(whole.module) is not None),
@@ -224,7 +227,7 @@ def heal(cfg: CompressConfig, texts: Sequence[Path], source: Path, out: Path, wo
             batch=batch,
             student=student,
             corpus=CorpusConfig(cleaning=Cleaning(min_chars=2), heldout=0),
-            objectives=ObjectivesConfig(ranking=1.0 if pairs else 0.0, targets="live"),
+            objectives=ObjectivesConfig(ranking=1.0 if pairs else 0.0, targets="live", teacher_bf16=False),
             loop=LoopConfig(
                 steps=None, max_minutes=cfg.minutes, bf16=False, device="cpu", eval_every=0, seed=cfg.seed,
                 checkpoint_minutes=0.5, tensorboard=False, optimizer=optimizer,

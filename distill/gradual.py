@@ -59,19 +59,19 @@ def run(cfg: GradualConfig) -> list[dict[str, Any]]:
 
     Damage is against the unpruned model, before and after training.
     """
-    from compact_labse.compress.held_out import hashes
     from compact_labse.compress.model_files import model_folder
     from compact_labse.compress.structure import prune, sizes_of
+    from compact_labse.corpus.files import content_hashes
     from compact_labse.folder import check_out, model_hash, read_lineage
 
     target, found, model = cfg.target, list[dict[str, Any]](), str(cfg.target.model)
-    check_out(Path(target.out), target.overwrite)
+    check_out(Path(target.out), target.overwrite, model_folder(target.model))
     before, after = sizes_of(target)
     if "heads" not in before:
         raise UserError(f"{target.model} is a bag of tokens, which has nothing to prune gradually: leave out --gradual")
     work, plan = Path(f"{target.out}.work"), stages(before, after, cfg.steps)
-    contents = [model_hash(model_folder(target.model)), hashes(target.data)]
-    key = hash_of([*contents, target.texts, cfg.batch, asdict(cfg.loop)])
+    contents = [model_hash(model_folder(target.model)), content_hashes(target.data)]
+    key = hash_of([*contents, target.texts, target.pooling, cfg.batch, asdict(cfg.loop)])
     with alone_in(work):
         for number, sizes in enumerate(plan, 1):
             key = hash_of([key, sizes])

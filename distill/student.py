@@ -131,12 +131,12 @@ def _distill(cfg: DistillConfig) -> Path:
     sampler = draws(pairs, pairs_key, files, cfg.corpus, cfg.batch, seed, start, work / "companions")
     device = cfg.loop.torch_device()
     task = Distillation(module, pairs, tokens, sampler=sampler, targets=targets, seed=seed, device=device)
-    if cfg.student.start_folder:
-        task.align()
     # An empty list decides nothing.
     decides = {name: value for name, value in asdict(cfg).items() if name not in UNDECISIVE and value != []}
     models = [model_hash(place) for place in (cfg.student.start_folder, teacher and teacher.source) if place]
     key = hash_of([decides, pairs_key, vocabulary_key, *models])
+    if cfg.student.start_folder:
+        prepare.start_projection(task, key, work / "projection")
     progress = train(task, cfg.loop, work / "training", key=key, replace=cfg.overwrite)
     keep_of_start(student, cfg.student)
 

@@ -17,7 +17,6 @@ from compact_labse.corpus.files import TEXT_KINDS, Source, find_sources
 from compact_labse.corpus.read import read_pairs, read_texts
 from compact_labse.encoder import Encoder
 from compact_labse.errors import UserError
-from compact_labse.folder import sha256_file
 from compact_labse.measure.quality.datasets import Dataset, Parallel, Similarity
 from compact_labse.measure.quality.languages import canonical
 from compact_labse.measure.quality.quality import nearest
@@ -60,12 +59,6 @@ def split(paths: Sequence[str], folder: Path, seed: int = 0) -> dict[str, Any]:
 def files(folder: Path, part: str) -> list[Path]:
     """The files of one part."""
     return sorted((folder / part).iterdir())
-
-
-def hashes(paths: Sequence[str]) -> dict[str, str]:
-    """The files behind names, folders and globs with what is in them; a hub's data sets by their name alone."""
-    sources = find_sources(list(paths), None, TEXT_KINDS) if paths else []
-    return {one.name: one.name if one.kind == "hub" else sha256_file(Path(one.name)) for one in sources}
 
 
 def lines(paths: Sequence[Path], most: int = 400) -> list[str]:

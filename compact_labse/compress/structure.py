@@ -23,8 +23,9 @@ from compact_labse.compress.layers import choose_layers
 from compact_labse.compress.model_files import body_path, model_folder, sentence_folder
 from compact_labse.compress.saving import save_pruned, stock_of
 from compact_labse.compress.table_width import narrow_bert, narrow_static
+from compact_labse.corpus.files import content_hashes
 from compact_labse.errors import GateError, UserError
-from compact_labse.folder import check_out, file_hashes, model_hash, write_lineage, writing_folder
+from compact_labse.folder import check_out, model_hash, write_lineage, writing_folder
 from compact_labse.sentence_model import SentenceModel
 from compact_labse.torch_encoder import TorchEncoder
 
@@ -87,7 +88,7 @@ class Pruned:
 
 def prune(cfg: Prune) -> Pruned:
     """Write the pruned model folder and say what it cost; the folder appears whole or not at all."""
-    check_out(Path(cfg.out), cfg.overwrite)
+    check_out(Path(cfg.out), cfg.overwrite, model_folder(cfg.model))
     with sentence_folder(cfg.model, cfg.pooling) as folder:
         return _prune(cfg, folder)
 
@@ -216,5 +217,5 @@ def _write(
         worst = float(np.einsum("nd,nd->n", read, vectors_after).min())
         if worst < SAME:
             raise GateError(f"the folder's vectors are not those computed while pruning: cosine {worst:.6f} < {SAME}")
-        inputs = file_hashes(cfg.data) | {cfg.model: model_hash(model_folder(cfg.model))}
+        inputs = content_hashes(cfg.data) | {cfg.model: model_hash(model_folder(cfg.model))}
         write_lineage(new, command="prune", config=asdict(cfg) | {"result": asdict(done)}, inputs=inputs)

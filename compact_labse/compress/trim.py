@@ -19,8 +19,9 @@ from compact_labse.compress.model_files import body_path, copy_rest, model_folde
 from compact_labse.compress.pieces import Pieces
 from compact_labse.compress.tensors import copy_rows, read_header, vocabulary_tensors
 from compact_labse.compress.vocabulary import Choice, choose, trimmed
+from compact_labse.corpus.files import content_hashes
 from compact_labse.errors import UserError
-from compact_labse.folder import check_out, file_hashes, model_hash, write_lineage, writing_folder
+from compact_labse.folder import check_out, model_hash, write_lineage, writing_folder
 from compact_labse.progress import say
 from compact_labse.settings import read_json
 from compact_labse.tokens import Tokens
@@ -79,8 +80,8 @@ class Trimmed:
 
 def trim(cfg: Trim) -> Trimmed:
     """Write the trimmed model folder and say what changed; the folder appears whole or not at all."""
-    check_out(Path(cfg.out), cfg.overwrite)
     folder = model_folder(cfg.model)
+    check_out(Path(cfg.out), cfg.overwrite, folder)
     path = body_path(folder)
     body = folder / path
     content = _tokenizer_content(body)
@@ -202,7 +203,7 @@ def _summary(pieces: Pieces, choice: Choice, headers: Mapping[Path, Any], new: P
 
 
 def _inputs(cfg: Trim, folder: Path) -> dict[str, str]:
-    return {cfg.model: model_hash(folder), **file_hashes(cfg.corpus)}
+    return {cfg.model: model_hash(folder), **content_hashes(cfg.corpus)}
 
 
 def _json(path: Path, content: Any, indent: int | None = 2) -> None:

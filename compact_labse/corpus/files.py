@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compact_labse.errors import UserError
+from compact_labse.folder import sha256_file
 
 FORMATS = {
     ".tsv": "tsv",
@@ -63,6 +64,12 @@ def find_sources(paths: str | Path | Sequence[str | Path], kind: str | None, kin
     if not paths:
         raise UserError("no corpus was named: give at least one file, folder, glob or hf: name")
     return [source for path in paths for source in _expand(str(path), kind, kinds)]
+
+
+def content_hashes(paths: Sequence[str]) -> dict[str, str]:
+    """The text files behind names, folders and globs with what is in them; a hub's data sets by their name alone."""
+    sources = find_sources(list(paths), None, TEXT_KINDS) if paths else []
+    return {one.name: one.name if one.kind == "hub" else sha256_file(Path(one.name)) for one in sources}
 
 
 def format_of(path: str) -> str | None:

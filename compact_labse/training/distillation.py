@@ -26,7 +26,7 @@ from compact_labse.training.objectives_config import ObjectivesConfig
 from compact_labse.training.sampler import Sampler, grouped
 
 EVALUATION_TEXTS = 2048
-ALIGNED_ON = 1024  # texts: as many as the widest vectors have dimensions
+ROTATION_TEXTS = 2048  # that decide how a projection starts
 
 
 class Targets(Protocol):
@@ -150,25 +150,29 @@ class Distillation:
         )
 
     @torch.no_grad()
-    def align(self) -> None:
-        """Start the projection where it takes a trained student's vectors nearest to its teacher's, on some batches.
+    def rotation(self) -> Tensor | None:
+        """The map `[E, D]` that takes a trained student's vectors nearest to its teacher's, from some training texts.
 
         A student cut from its teacher is near it already: from a random projection it would have to unlearn that.
+        None where the widths agree, or too few texts have a target to tell.
         """
-        projection = self.module.projection
-        if not isinstance(projection, nn.Linear):
-            return
+        if not isinstance(self.module.projection, nn.Linear) or self.targets is None:
+            return None
         self.module.to(self.device).eval()
-        ours, teachers = list[Tensor](), list[Tensor]()
-        for number in range(ALIGNED_ON):
-            batch = self.batch(number)
-            assert batch.target_BE is not None
-            source_BD, _ = self.student(batch.ids_K, batch.offsets).chunk(2)
-            ours.append(source_BD[batch.found_B])
-            teachers.append(batch.target_BE[batch.found_B])
-            if sum(map(len, ours)) >= ALIGNED_ON:
+        drawn = np.random.default_rng([self.seed, 7]).permutation(np.unique(self.pairs.unique[self.pairs.train_rows]))
+        ours, teachers, wanted = list[Tensor](), list[Tensor](), ROTATION_TEXTS
+        for start in range(0, len(drawn), ROTATION_TEXTS):
+            target_NE, found_N = self.targets.vectors(drawn[start : start + wanted])
+            kept = drawn[start : start + wanted][found_N]
+            ours.append(self._encode("source", np.asarray(self.pairs.first[kept])))
+            teachers.append(self._on_device(target_NE[found_N]))
+            wanted = ROTATION_TEXTS - sum(map(len, ours))
+            if wanted <= 0:
                 break
-        projection.weight.copy_(losses.nearest_rotation(torch.cat(ours), torch.cat(teachers)))
+        student_ND, teacher_NE = torch.cat(ours), torch.cat(teachers)
+        if len(student_ND) < 2 * student_ND.shape[1]:
+            return None
+        return losses.nearest_rotation(student_ND, teacher_NE).cpu()
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and the objectives by name."""

@@ -19,6 +19,7 @@ from compact_labse.cli import main
 from compact_labse.compress import calibration, importance, layers, structure
 from compact_labse.compress.architecture import Body
 from compact_labse.compress.structure import Prune, prune
+from compact_labse.compress.trim import Trim, trim
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
 from compact_labse.students.retrained import write_pooled
@@ -224,6 +225,41 @@ def test_healing_from_the_original_mends(tiny, tmp_path, capsys):
     assert damage_after < 0.6 * damage_before
     shapes = [{k: v.shape for k, v in load_file(f"{place}/model.safetensors").items()} for place in (pruned, healed)]
     assert shapes[0] == shapes[1]
+
+
+def test_a_model_cut_in_width_heals_through_a_projection_that_starts_where_it_is(tiny, tmp_path, capsys):
+    texts = [text for language in ("en", "de", "fr", "es") for text in sample.sentences(language)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    whole, file = str(tiny("minilm")), str(tmp_path / "texts.txt")
+    cut, healed = str(tmp_path / "cut"), str(tmp_path / "new")
+    assert main(["prune", whole, "--heads", "1", "--data", file, "--out", cut]) == 0
+    settings = {
+        "batch": 64, "loop.steps": 60, "loop.eval_every": 200, "loop.bf16": "false", "loop.device": "cpu",
+        "loop.tensorboard": "false", "loop.optimizer.lr": 0.003, "objectives.ranking": 0, "corpus.heldout": 0,
+    }  # fmt: skip
+    options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    assert main(["distill", "--student", cut, "--teacher", whole, "--texts", file, "--out", healed, *options]) == 0
+    assert json.loads((tmp_path / "new.work/projection/manifest.json").read_text())["facts"] == {"rotated": True}
+    original, before, after = (load(place).encode(texts) for place in (whole, cut, healed))
+    assert before.shape[1] == after.shape[1] < original.shape[1]
+    assert calibration.damage(original, after) < 0.8 * calibration.damage(original, before)
+
+
+def test_no_model_is_replaced_by_what_is_made_from_it(tiny_copy, tmp_path, text):
+    folder = tiny_copy("minilm")
+    weights = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match="is a model that the new one is made from"):
+        prune(cfg(folder, folder, text, layers=1, overwrite=True))
+    with pytest.raises(UserError, match="is a model that the new one is made from"):
+        trim(Trim(model=str(folder), out=folder, corpus=(text,), overwrite=True))
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_lineage_names_the_files_of_a_folder(tiny, tmp_path, text):
+    (tmp_path / "texts").mkdir()
+    file = shutil.copy(text, tmp_path / "texts")
+    prune(cfg(tiny("minilm"), tmp_path / "new", str(tmp_path / "texts"), layers=1))
+    assert str(file) in json.loads((tmp_path / "new/lineage.json").read_text())["inputs"]
 
 
 def test_a_student_that_is_no_model_is_named(tiny_copy, tmp_path, capsys):

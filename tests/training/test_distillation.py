@@ -15,6 +15,7 @@ from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
 from compact_labse.pairs import sampled_texts, write_tokens
 from compact_labse.students import StaticStudent, StudentConfig
+from compact_labse.training import distillation as module
 from compact_labse.training import losses
 from compact_labse.training.distillation import Batch, Distillation, Objectives, corpus_sampler
 from compact_labse.training.objectives_config import ObjectivesConfig
@@ -133,22 +134,34 @@ def test_a_student_may_change_its_training_batches(prepared):
     assert not torch.equal(changed.ids_K, plain.ids_K)
 
 
-def test_a_trained_students_projection_starts_at_the_rotation_to_its_teacher(prepared):
-    distillation, plain = task(prepared), task(prepared).batch
-    turn_ED = torch.linalg.qr(torch.randn(10, 8, generator=torch.Generator().manual_seed(0)))[0]
+class Turned:
+    """Targets that are a student's own vectors, turned into ten dimensions; two thirds of the texts have one."""
+
+    dim = 10
+
+    def __init__(self, distillation: Distillation, turn_ED: np.ndarray) -> None:
+        self.task, self.turn_ED = distillation, turn_ED
+
+    def vectors(self, unique_B):
+        rows = np.asarray(self.task.pairs.first[unique_B])
+        found_B = unique_B % 3 > 0
+        vectors_BE = self.task._encode("source", rows).detach().numpy() @ self.turn_ED.T
+        return np.where(found_B[:, None], vectors_BE, 7.0).astype(np.float32), found_B
+
+
+def test_a_trained_students_projection_starts_at_the_rotation_to_its_teacher(prepared, monkeypatch):
+    distillation = task(prepared)
+    turn_ED = np.linalg.qr(np.random.default_rng(0).normal(size=(10, 8)))[0]
     distillation.module = Objectives(distillation.student, ObjectivesConfig(ranking=0.0), 10)
-
-    def turned(number: int) -> Batch:
-        batch = plain(number)
-        wanted_BE = distillation.student(batch.ids_K, batch.offsets).chunk(2)[0].detach() @ turn_ED.T
-        found_B = torch.arange(len(wanted_BE)) % 3 > 0
-        return batch._replace(target_BE=torch.where(found_B[:, None], wanted_BE, 7.0), found_B=found_B)
-
-    distillation.batch = turned
-    before = distillation.module.projection.weight.clone()
-    distillation.align()
-    torch.testing.assert_close(distillation.module.projection.weight.detach(), turn_ED, atol=1e-4, rtol=0)
-    assert (before - turn_ED).abs().max() > 0.1
+    distillation.targets = Turned(distillation, turn_ED)
+    for at_a_time in (2048, 50):
+        monkeypatch.setattr(module, "ROTATION_TEXTS", at_a_time)
+        np.testing.assert_allclose(distillation.rotation(), turn_ED, atol=1e-4)
+    assert abs(distillation.module.projection.weight.detach().numpy() - turn_ED).max() > 0.1
+    monkeypatch.setattr(module, "ROTATION_TEXTS", 12)
+    assert distillation.rotation() is None, "too few texts to tell"
+    distillation.module = Objectives(distillation.student, ObjectivesConfig(ranking=0.0), 8)
+    assert distillation.rotation() is None, "nothing to turn"
 
 
 def test_languages_and_files_are_drawn_by_temperature_and_weight(prepared):
