@@ -18,7 +18,7 @@ DIRECTIONS = {
     "pearson_angular": "Pearson of angles",
 }
 MAIN = ("xx_en", "en_xx", "spearman")
-_ABLE = 50.0  # below it, shares of a source's accuracy are noise
+_ABLE = 50.0  # percent, of a model whose languages nobody knows
 
 
 def quality_table(summary: Summary) -> Table | None:
@@ -51,8 +51,7 @@ def weakest_table(summary: Summary) -> Table | None:
 def kept_table(summary: Summary) -> Table | None:
     """What of its source's accuracy an artifact keeps, in all languages that it can and in the one that lost most.
 
-    Without those it was never trained on, where that is known, and those in which its source is right less than half
-    of the time.
+    Those are the languages it was trained on; where that is unknown, the ones in which its source reaches 50.
     """
     rows, sized = [], [row for row in summary.rows if row.model["artifact_bytes"]]
     for dataset in summary.datasets:
@@ -62,10 +61,9 @@ def kept_table(summary: Summary) -> Table | None:
                 continue
             if row.model["artifact_bytes"] >= source.model["artifact_bytes"]:  # a student of another kind
                 continue
+            able = 1.0 if row.model["trained"] else _ABLE
             mine, theirs = (_by_language(one.quality[dataset]) for one in (row, source))
-            shares = {
-                code: 100 * value / theirs[code] for code, value in mine.items() if theirs.get(code, 0.0) >= _ABLE
-            }
+            shares = {code: 100 * value / theirs[code] for code, value in mine.items() if theirs.get(code, 0.0) >= able}
             if not shares:
                 continue
             least = min(shares, key=lambda code: shares[code])

@@ -213,17 +213,17 @@ def test_reports_are_written_and_replaced(summary: Summary, tmp_path: Path):
 
 def test_what_an_artifact_keeps_is_told_against_what_it_was_made_from_in_the_languages_it_knows():
     source, other = model("source", size=80e6), model("other", size=90e6)
-    small = model("small", size=16e6) | {"made_from": [source["hash"]]}
+    small = model("small", size=16e6) | {"made_from": [source["hash"]], "trained": ["de", "th", "te"]}
     records = [
         retrieval(source, "pud", de=80.0, th=60.0, ka=70.0, te=45.0),
         retrieval(other, "pud", de=99.0, th=99.0, ka=99.0),
-        retrieval(small, "pud", untrained=("ka",), de=80.0, th=45.0, ka=1.0, te=1.0),
+        retrieval(small, "pud", untrained=("ka",), de=80.0, th=45.0, ka=1.0, te=41.0),
     ]
     table_of = kept_table(summarise(records, [other, source, small]))
     assert table_of is not None
     ((*names, size, languages, kept, least),) = [[entry.text for entry in row] for row in table_of.rows]
     assert names == ["small", "source", "pud"]
-    assert (size, languages) == ("20.0", "2")
-    assert kept == f"{100 * (79.5 + 44.5) / (79.5 + 59.5):.2f}"
+    assert (size, languages) == ("20.0", "3")
+    assert kept == f"{100 * (79.5 + 44.5 + 40.5) / (79.5 + 59.5 + 44.5):.2f}"
     assert least == f"th {100 * 44.5 / 59.5:.1f}"
     assert kept_table(summarise(records[:2])) is None
