@@ -79,7 +79,7 @@ def train_vocabulary(texts: Iterable[str], config: VocabularyConfig) -> Tokenize
     try:
         tokenizer.train_from_iterator(common, trainer)
     except Exception as error:  # the library raises bare Exception
-        raise UserError(f"no vocabulary could be trained on this text: {error}") from error
+        raise UserError(f"no vocabulary could be trained on this text: {error}{_remedy(common, config)}") from error
     if config.kind == "unigram":
         longest = config.longest_piece
         tokenizer = with_whole_words(tokenizer, common, config.size, longest=longest, special=len(SPECIALS))
@@ -87,6 +87,16 @@ def train_vocabulary(texts: Iterable[str], config: VocabularyConfig) -> Tokenize
     if not any(piece.strip("▁ ") for piece in tokenizer.get_vocab() if piece not in SPECIALS):
         raise UserError("no vocabulary could be trained on this text: it has no characters")
     return with_special_tokens(_in_lasting_order(tokenizer))
+
+
+def _remedy(texts: Iterable[str], config: VocabularyConfig) -> str:
+    needed = len(set().union(*texts)) + len(SPECIALS)
+    if needed <= config.size:
+        return ""
+    return (
+        f". vocabulary.size is {config.size:,}, and its characters and special tokens need {needed:,} pieces: raise "
+        f"vocabulary.size, or lower vocabulary.coverage ({config.coverage:g}), so that rarer characters become unknown"
+    )
 
 
 def rare_characters(texts: Iterable[str], coverage: float) -> dict[int, str]:

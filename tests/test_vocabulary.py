@@ -68,6 +68,14 @@ def test_rare_characters_get_no_piece():
     assert whole.token_to_id("龘") is not None
 
 
+def test_a_vocabulary_without_room_for_all_characters_says_what_would_give_it():
+    characters = "".join(map(chr, range(0x4E00, 0x4E00 + 150)))
+    with pytest.raises(
+        UserError, match=r"vocabulary.size is 100, .* need 15\d pieces: raise .* lower vocabulary.cover"
+    ):
+        train_vocabulary([characters] * 3, VocabularyConfig(size=100))
+
+
 def test_text_without_characters_and_unknown_kinds_are_user_errors():
     with pytest.raises(UserError, match="no vocabulary could be trained"):
         train_vocabulary([" ", ""], VocabularyConfig(size=200))

@@ -10,6 +10,7 @@ pytest.importorskip("jsonargparse")
 
 import torch
 
+from compact_labse import sample
 from compact_labse.commands import pretrain, train
 from compact_labse.configuration import read_config
 from compact_labse.pipelines import load_pipeline, pipeline_folder
@@ -33,6 +34,12 @@ def test_every_file_is_valid_and_named_here():
         read(name)
         if name not in FOR_TRAIN_ALONE:
             read(name, kind=PRETRAIN, words=pretrain.WORDS)
+
+
+def test_the_smallest_vocabulary_has_room_for_the_embedded_sample():
+    """A Unigram needs a piece per character; a slow test trains it."""
+    characters = {character for texts in sample.parallel().values() for text in texts for character in text}
+    assert read("micro").vocabulary.size > len(characters) + 5
 
 
 @pytest.fixture(scope="module")

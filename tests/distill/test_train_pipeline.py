@@ -16,13 +16,14 @@ pytest.importorskip("jsonargparse")
 import torch
 from safetensors.torch import load_file
 
+from compact_labse import sample
 from compact_labse.cli import main
 from compact_labse.encoder import load
 from compact_labse.errors import UserError
 from compact_labse.folder import model_hash, read_lineage
 from compact_labse.gather import CorpusConfig
 from compact_labse.locate import EMBEDDED
-from compact_labse.pipelines import load_pipeline
+from compact_labse.pipelines import load_pipeline, pipeline_folder
 from compact_labse.students import StudentConfig
 from tests.ranks_program import start
 from tests.tiny_pairs import GERMAN, sentences, write_corpus
@@ -76,6 +77,16 @@ def retrieval(place: Path) -> float:
 def log_of(folder: Path, out: str = "teacher") -> list[dict]:
     path = folder / f"{out}.work/training/log.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_the_smallest_configuration_runs_on_the_embedded_sample(tmp_path):
+    """As the README says: for trying a command."""
+    sample.write_tsv(tmp_path / "pairs")
+    config = str(pipeline_folder("distill") / "teacher" / "micro.yaml")
+    given = ["train", "--config", config, "--data", str(tmp_path / "pairs"), "--out", str(tmp_path / "teacher")]
+    assert main([*given, "loop.steps=2", "loop.eval_every=0"]) == 0
+    assert load(tmp_path / "teacher").encode(["the cat"]).shape == (1, 32)
 
 
 def together(folder: Path, ranks: int, *more: str, out: str = "teacher", **settings: object) -> list[tuple[int, str]]:
