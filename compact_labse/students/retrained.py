@@ -45,7 +45,8 @@ def write_pooled(source: Path, pooling: str | None, folder: Path) -> dict[str, A
     if pooling is None:
         raise UserError(f"{source} does not say how to pool: give --pooling mean, cls or pooler")
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
-    size = read_json(folder / "config.json", required=True).get("hidden_size")
+    config = read_json(folder / "config.json", required=True)
+    size = config.get("hidden_size", config.get("dim"))  # DistilBERT's name
     if not isinstance(size, int):
         raise UserError(f"{source / 'config.json'} names no hidden_size, so that nothing can be pooled")
     write_modules(folder, MODES[pooling], size, dense=pooling == POOLER)
