@@ -14,6 +14,7 @@ from compact_labse.errors import UserError
 from compact_labse.settings import read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PREFIXES = ("", "bert.", "roberta.", "mpnet.")  # of the body's tensors, where a head stands beside it
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -56,10 +57,19 @@ def fill(module: nn.Module, folder: Path) -> None:
     module.load_state_dict(found)
 
 
+def has_pooler(folder: Path) -> bool:
+    """Whether a folder's weights have BERT's pooler; by their names, whatever the config says."""
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            if not {f"{prefix}pooler.dense.weight" for prefix in PREFIXES}.isdisjoint(opened.keys()):
+                return True
+    return False
+
+
 def dense_pooler(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """The kernel `[H, H]` (from, to) and bias of BERT's pooler in a folder's weights; UserError if it has none."""
     found = read_weights(folder)
-    for prefix in ("", "bert.", "roberta.", "mpnet."):
+    for prefix in PREFIXES:
         weight = found.get(f"{prefix}pooler.dense.weight")
         if weight is not None:
             return weight.numpy().T, found[f"{prefix}pooler.dense.bias"].numpy()

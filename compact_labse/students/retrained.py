@@ -16,11 +16,13 @@ from compact_labse.conversion.modules import copy_dense, write_modules
 from compact_labse.errors import UserError
 from compact_labse.formats.contract import RANGES
 from compact_labse.heads import HEADS
+from compact_labse.progress import say
 from compact_labse.sentence_model import SentenceModel, module_entries, read_modules
 from compact_labse.settings import read_json
 from compact_labse.students.config import StudentConfig
 from compact_labse.students.saving import no_bar, save_student
 from compact_labse.students.start import new_student
+from compact_labse.weights import has_pooler
 
 POOLER, MODES = "pooler", {"mean": "mean", "cls": "cls", "pooler": "cls"}
 LEFT_OUT = ("onnx", "tflite", "saved_model", "openvino", "lineage.json", "README.md", "config.yaml", RANGES, "*.bin")
@@ -50,10 +52,12 @@ def write_pooled(source: Path, pooling: str | None, folder: Path) -> dict[str, A
     if not isinstance(size, int):
         raise UserError(f"{source / 'config.json'} names no hidden_size, so that nothing can be pooled")
     write_modules(folder, MODES[pooling], size, dense=pooling == POOLER)
-    if pooling == POOLER and _has_mlm_head(folder):
-        _new_dense(size, folder)  # masked language modelling trains no pooler
+    if pooling == POOLER and _has_mlm_head(folder) and not has_pooler(source):
+        say(f"pooler: a random one, as {source} has a head for masked language modelling, which trains none")
+        _new_dense(size, folder)
     elif pooling == POOLER:
         copy_dense(source, folder)
+        say(f"pooler: the one in the weights of {source}")
     return {}
 
 
