@@ -71,6 +71,7 @@ def convert(cfg: Conversion) -> Path:
     if bert.ignored:
         say(f"left out: {len(bert.ignored)} tensors that are no part of the encoder, {bert.ignored[0]} first")
     vocabulary, lower = _vocabulary(cfg, source)
+    _check_pieces(vocabulary, bert.config["vocab_size"], source)
     with writing_folder(cfg.out, overwrite=cfg.overwrite) as folder:
         _write(cfg, bert, vocabulary, lower, folder)
         written = TorchEncoder.open(folder, device="cpu")
@@ -100,6 +101,17 @@ def _vocabulary(cfg: Conversion, source: Path) -> tuple[Path, bool]:
             f"--do-lower-case or --no-do-lower-case says it"
         )
     return found, lower
+
+
+def _check_pieces(vocabulary: Path, rows: int, source: Path) -> None:
+    """UserError if the vocabulary has pieces without a row in the table; a note if rows are left over."""
+    with vocabulary.open(encoding="utf-8", newline="\n") as lines:
+        pieces = sum(1 for _ in lines)
+    found = f"{vocabulary} has {pieces:,} pieces, the table of {source} {rows:,} rows"
+    if pieces > rows:
+        raise UserError(f"{found}: it is another model's vocabulary; --vocab-file FILE names this one's")
+    if pieces < rows:
+        say(f"note: {found}; those that are left over belong to no piece")
 
 
 def _lower_case_of(source: Path) -> bool | None:

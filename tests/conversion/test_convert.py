@@ -92,6 +92,19 @@ def test_a_tf1_checkpoint_becomes_a_folder_with_its_pooler_as_dense(folder, tf1)
     assert lineage["config"]["worst_cosine"] >= 0.99999
 
 
+def test_a_vocabulary_of_another_size_than_the_table_is_refused_or_noted(tf1, tmp_path, capsys):
+    vocabulary = tmp_path / "cased.txt"
+    given = Conversion(source=tf1, out=tmp_path / "out", pooling="mean", vocab_file=vocabulary)
+    vocabulary.write_text("\n".join([*PIECES, "one", "two"]) + "\n")
+    rows = len(PIECES)
+    with pytest.raises(UserError, match=f"{rows + 2} pieces, the table of .* {rows} rows: it is another model's vocab"):
+        convert(given)
+    assert not given.out.exists()
+    vocabulary.write_text("\n".join(PIECES[:-1]))
+    convert(given)
+    assert f"{rows - 1} pieces, the table of" in capsys.readouterr().err
+
+
 def test_its_peers_load_the_folder(folder):
     from sentence_transformers import SentenceTransformer
 
