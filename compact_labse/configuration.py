@@ -12,10 +12,11 @@ import os
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Any, Literal
 
 from compact_labse.errors import UserError, require, with_hint
-from compact_labse.pipelines import load_pipeline
+from compact_labse.pipelines import load_pipeline, pipeline_folder
 from compact_labse.progress import say
 
 COLUMNS = "--corpus.columns"
@@ -46,7 +47,7 @@ def read_config(words: Sequence[str], kind: type, said: Words) -> Any:
     `--help` and `--print_config` print and exit.
     """
     parser = _parser(kind, said)
-    options = as_options(words, parser._option_string_actions, said.lists, _switches(parser))
+    options = as_options(with_own_files(words), parser._option_string_actions, said.lists, _switches(parser))
     try:
         return _read(options, parser, kind, said)
     except UserError as error:
@@ -128,6 +129,16 @@ def run_training(words: Sequence[str], path: str, kind: str, said: Words) -> int
         say("interrupted; give the same command again to go on from here")
         raise
     return 0
+
+
+def with_own_files(words: Sequence[str]) -> list[str]:
+    """The words, with the place of a `--config` file that is ours (`distill/heal.yaml`) and not in the current folder."""
+    found = list(words)
+    for place, (name, value) in enumerate(pairwise(words), 1):
+        own = pipeline_folder("distill").parent / value
+        if name == "--config" and value.startswith("distill/") and not Path(value).exists() and own.is_file():
+            found[place] = str(own)
+    return found
 
 
 def as_options(

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("jsonargparse")
 
 from compact_labse.commands import distill, pretrain, train
-from compact_labse.configuration import Words, _parser, as_options, as_yaml, note_unused, read_config
+from compact_labse.configuration import Words, _parser, as_options, as_yaml, note_unused, read_config, with_own_files
 from compact_labse.errors import UserError
 from compact_labse.pipelines import load_pipeline
 
@@ -190,3 +190,14 @@ def test_settings_of_a_model_that_is_not_made_are_named(capsys):
     assert capsys.readouterr().err == ("warning: not used: inner.steps; they describe a new model, and model is m\n")
     note_unused(Outer(out="x", model="m"), ("inner",))
     assert capsys.readouterr().err == ""
+
+
+def test_our_own_files_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--config", "distill/heal.yaml", "--config", "distill/none.yaml", "out=distill/heal.yaml"]
+    found = with_own_files(words)
+    assert Path(found[1]).is_file()
+    assert found[2:] == words[2:]
+    (tmp_path / "distill").mkdir()
+    (tmp_path / "distill/heal.yaml").write_text("batch: 3")
+    assert with_own_files(words) == words, "the user's own comes first"
