@@ -50,7 +50,8 @@ def add_action(actions: Any) -> None:
         options = (f"--{name.replace('_', '-')}", f"--{name}")
         text = f"{HELP[name]} (default %(default)s)"
         parser.add_argument(*options, type=type(default), default=default, metavar="N", help=text)
-    parser.add_argument("--whole-words", action="store_true", help="mask all pieces of a word together")
+    whole = ("--do-whole-word-mask", "--do_whole_word_mask", "--whole-words")
+    parser.add_argument(*whole, action="store_true", help="mask all pieces of a word together")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists (default: refuse)")
 
 

@@ -36,7 +36,7 @@ class ExamplesConfig:
         dupe_factor: How often the text is gone through, each time with other masks and splits.
         short_seq_prob: Share of rows that aim at a random shorter length.
         random_seed: Decides everything that is random.
-        whole_words: Mask all pieces of a word together.
+        do_whole_word_mask: Mask all pieces of a word together.
     """
 
     max_seq_length: int = 128
@@ -45,7 +45,7 @@ class ExamplesConfig:
     dupe_factor: int = 10
     short_seq_prob: float = 0.1
     random_seed: int = 12345
-    whole_words: bool = False
+    do_whole_word_mask: bool = False
 
     def __post_init__(self) -> None:
         if self.max_seq_length < 8:
@@ -146,7 +146,7 @@ def _example(
     parts = [[first], row.first, [last]] + ([row.second, [last]] if len(row.second) else [])
     ids_T = np.concatenate([np.asarray(part, np.int64) for part in parts])
     masking = MaskingConfig(
-        share=config.masked_lm_prob, most=config.max_predictions_per_seq, whole_words=config.whole_words
+        share=config.masked_lm_prob, most=config.max_predictions_per_seq, whole_words=config.do_whole_word_mask
     )
     found = mask(ids_T, np.array([0, len(ids_T)]), pieces, masking, random)
     longest, most = config.max_seq_length, config.max_predictions_per_seq

@@ -98,7 +98,7 @@ def test_whole_words_leave_no_row_without_a_mask(most):
     word = TOKENIZER.encode("restartedserver", add_special_tokens=False).ids[:5]
     assert len(word) == 5
     given = [Document([np.array(word), np.array(word[:0], np.int64)], True)] * 40
-    config = ExamplesConfig(max_seq_length=24, max_predictions_per_seq=most, whole_words=True)
+    config = ExamplesConfig(max_seq_length=24, max_predictions_per_seq=most, do_whole_word_mask=True)
     for found in examples(given, TOKENIZER, config):
         assert found["masked_lm_weights"].sum() >= 1
 
@@ -171,6 +171,16 @@ def test_both_formats_hold_the_same_and_our_reader_reads_them(files, capsys):
     for one, other in zip(found, rows, strict=True):
         assert {name: values.tolist() for name, values in one.items()} == other
     assert any(MASKED in row["input_ids"] for row in rows)
+
+
+def test_settings_have_the_names_of_berts_tool(files):
+    """By which its users know them."""
+    given, names = [*SMALL, "--random_seed", "3"], ("--do_whole_word_mask", "--do-whole-word-mask")
+    for name in names:
+        assert main(words(files, f"{name}.tfrecord", *given, name)) == 0
+    assert main(words(files, "x.tfrecord", *given)) == 0
+    one, other = ((files / f"{name}.tfrecord").read_bytes() for name in names)
+    assert one == other != (files / "x.tfrecord").read_bytes()
 
 
 def test_examples_that_are_there_are_kept_unless_told_otherwise(files, capsys):
