@@ -132,7 +132,7 @@ def run_training(words: Sequence[str], path: str, kind: str, said: Words) -> int
 
 
 def with_own_files(words: Sequence[str]) -> list[str]:
-    """The words, with the place of a `--config` file that is ours (`distill/heal.yaml`) and not in the current folder."""
+    """The words, with the place of each `--config` file that is ours (`distill/heal.yaml`) and not found from here."""
     found = list(words)
     for place, (name, value) in enumerate(pairwise(words), 1):
         own = pipeline_folder("distill").parent / value
