@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Container, Mapping, Sequence
+import sys
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -59,6 +60,19 @@ def read_config(words: Sequence[str], kind: type, said: Words) -> Any:
                 if str(alone) == str(error):
                     raise UserError(f"{file}: {error}") from error
         raise
+
+
+def run_script(words: Sequence[str], kind: type, said: Words, run: Callable[[Any], object]) -> int:
+    """Run a pipeline that is no command: its exit code, and one sentence on stderr if something fails."""
+    from compact_labse.cli import explain
+
+    try:
+        run(read_config(words, kind, said))
+    except (UserError, KeyboardInterrupt) as error:
+        message, code = explain(error)
+        print(message, file=sys.stderr)
+        return code
+    return 0
 
 
 def note_unused(config: Any, parts: Sequence[str]) -> None:

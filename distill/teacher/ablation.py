@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from compact_labse.configuration import Words, as_yaml, read_config
+from compact_labse.configuration import Words, as_yaml, run_script
 from compact_labse.errors import UserError
 from compact_labse.gather import CorpusConfig
 from compact_labse.pipelines import load_pipeline
@@ -221,15 +221,7 @@ def _evaluate(cfg: AblationConfig, folder: Path, results: Any) -> None:
 
 def main(words: list[str]) -> int:
     """Run what the words describe; gives the exit code, and one sentence on stderr if something fails."""
-    from compact_labse.cli import explain
-
-    try:
-        run(read_config(words, AblationConfig, WORDS))
-    except (UserError, KeyboardInterrupt) as error:
-        message, code = explain(error)
-        print(message, file=sys.stderr)
-        return code
-    return 0
+    return run_script(words, AblationConfig, WORDS, run)
 
 
 if __name__ == "__main__":

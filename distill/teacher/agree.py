@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from compact_labse.configuration import Words, read_config
+from compact_labse.configuration import Words, run_script
 from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.errors import UserError
 from compact_labse.folder import check_out
@@ -90,15 +90,7 @@ def run(cfg: AgreeConfig) -> Path:
 
 def main(words: list[str]) -> int:
     """Run what the words describe; gives the exit code, and one sentence on stderr if something fails."""
-    from compact_labse.cli import explain
-
-    try:
-        run(read_config(words, AgreeConfig, WORDS))
-    except (UserError, KeyboardInterrupt) as error:
-        message, code = explain(error)
-        print(message, file=sys.stderr)
-        return code
-    return 0
+    return run_script(words, AgreeConfig, WORDS, run)
 
 
 if __name__ == "__main__":
