@@ -51,8 +51,13 @@ def spread(map_DW: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.asarray(map_DW @ np.linalg.qr(normal_WW)[0])
 
 
-def write_narrow(model: Path, map_DW: np.ndarray, out: Path, *, overwrite: bool = False) -> None:
-    """A copy of a static model's folder whose table is mapped, its values as large on average as they were."""
+def write_narrow(
+    model: Path, map_DW: np.ndarray, out: Path, *, overwrite: bool = False, made: Mapping[str, Any] | None = None
+) -> None:
+    """A copy of a static model's folder whose table is mapped, its values as large on average as they were.
+
+    `made` is what its lineage says instead of the width: command, config, inputs.
+    """
     from safetensors.numpy import load_file, save_file
 
     path = body_path(model)
@@ -66,17 +71,23 @@ def write_narrow(model: Path, map_DW: np.ndarray, out: Path, *, overwrite: bool 
         copy_rest(model, folder, path, written=())
         (folder / path).mkdir(parents=True, exist_ok=True)
         save_file({TABLE: table_VW}, folder / path / WEIGHTS, metadata={"format": "pt"})
-        write_lineage(
-            folder, command="narrow", config={"width": map_DW.shape[1]}, inputs={str(model): model_hash(model)}
-        )
+        inputs = {str(model): model_hash(model)}
+        write_lineage(folder, **(made or {"command": "narrow", "config": {"width": map_DW.shape[1]}, "inputs": inputs}))
 
 
 def write_turned(
-    model: Path, map_DD: np.ndarray, out: Path, config: Mapping[str, Any], *, overwrite: bool = False
+    model: Path,
+    map_DD: np.ndarray,
+    out: Path,
+    *,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    overwrite: bool = False,
 ) -> None:
     """A copy of a sentence-transformers folder with the map behind its pooling, before vectors are normalised.
 
-    A bag of tokens takes it into its table; other models get a Dense without bias and activation.
+    A bag of tokens takes it into its table; other models get a Dense without bias and activation. `config` and `inputs`
+    (hashes of the text) are for its lineage.
     """
     import torch
     from safetensors.numpy import load_file
@@ -84,11 +95,13 @@ def write_turned(
     from compact_labse.compress.saving import insert_dense
 
     path = body_path(model)
+    made: dict[str, Any] = {"command": "agree", "config": dict(config)}
+    made["inputs"] = {str(model): model_hash(model), **inputs}
     if not (model / "modules.json").is_file():
         raise UserError(f"{model} does not say how it pools: give a sentence-transformers folder")
     files = [file for file in (model / path).iterdir() if file.suffix == ".safetensors" or file.name == INDEX]
     if [file.name for file in files] == [WEIGHTS] and set(load_file(files[0])) == {TABLE}:
-        write_narrow(model, map_DD, out, overwrite=overwrite)
+        write_narrow(model, map_DD, out, overwrite=overwrite, made=made)
         return
     kinds = [entry["type"].rpartition(".")[2] for entry in json.loads((model / "modules.json").read_text("utf-8"))]
     with writing_folder(out, overwrite=overwrite) as folder:
@@ -97,4 +110,4 @@ def write_turned(
             shutil.copyfile(file, folder / path / file.name)
         place = len(kinds) - (kinds[-1] == "Normalize")
         insert_dense(folder, place, torch.from_numpy(np.ascontiguousarray(map_DD.T, np.float32)))
-        write_lineage(folder, command="agree", config=dict(config), inputs={str(model): model_hash(model)})
+        write_lineage(folder, **made)

@@ -18,7 +18,7 @@ from pathlib import Path
 from compact_labse.configuration import Words, run_script
 from compact_labse.corpus.files import PAIR_KINDS, find_sources
 from compact_labse.errors import UserError
-from compact_labse.folder import check_out
+from compact_labse.folder import check_out, file_hashes
 from compact_labse.gather import CorpusConfig
 from compact_labse.progress import say
 from compact_labse.stages import alone_in
@@ -83,7 +83,8 @@ def run(cfg: AgreeConfig) -> Path:
             raise UserError(f"{len(rows_N)} distinct pairs are too few for vectors of {encoder.dim} values: give more")
         x_ND, y_ND = (encoder.encode(texts.texts(rows_N)) for texts in (pairs.source, pairs.target))
         map_DD = shared_directions(x_ND, y_ND, encoder.dim)
-        write_turned(folder, map_DD, Path(cfg.out), {**asdict(cfg), "rows": len(rows_N)}, overwrite=cfg.overwrite)
+        told = {"config": {**asdict(cfg), "rows": len(rows_N)}, "inputs": file_hashes(files)}
+        write_turned(folder, map_DD, Path(cfg.out), overwrite=cfg.overwrite, **told)
     say(f"turned by {len(rows_N):,} pairs: {cfg.out}")
     return Path(cfg.out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,9 @@ def test_vectors_are_those_of_the_model_times_the_matrix(agree, tiny, tmp_path, 
     write_corpus(tmp_path / "corpus")
     words = ["--model", tiny(name), "--data", tmp_path / "corpus", "--out", tmp_path / "turned", "--pairs", "400"]
     assert agree.main([*map(str, words)]) == 0
+    lineage = json.loads((tmp_path / "turned/lineage.json").read_text())
+    assert (lineage["command"], lineage["config"]["pairs"]) == ("agree", 400)
+    assert any(Path(name).suffix == ".tsv" for name in lineage["inputs"])
     before, after = (load(str(folder)).encode(TEXTS) for folder in (tiny(name), tmp_path / "turned"))
     np.testing.assert_allclose(after, unit(before @ maps[0]), atol=1e-5)
     assert np.abs(after - before).max() > 1e-3
