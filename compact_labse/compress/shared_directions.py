@@ -77,7 +77,7 @@ def write_narrow(
 
 def write_turned(
     model: Path,
-    map_DD: np.ndarray,
+    map_DW: np.ndarray,
     out: Path,
     *,
     config: Mapping[str, Any],
@@ -101,7 +101,7 @@ def write_turned(
         raise UserError(f"{model} does not say how it pools: give a sentence-transformers folder")
     files = [file for file in (model / path).iterdir() if file.suffix == ".safetensors" or file.name == INDEX]
     if [file.name for file in files] == [WEIGHTS] and set(load_file(files[0])) == {TABLE}:
-        write_narrow(model, map_DD, out, overwrite=overwrite, made=made)
+        write_narrow(model, map_DW, out, overwrite=overwrite, made=made)
         return
     kinds = [entry["type"].rpartition(".")[2] for entry in json.loads((model / "modules.json").read_text("utf-8"))]
     with writing_folder(out, overwrite=overwrite) as folder:
@@ -109,5 +109,5 @@ def write_turned(
         for file in files:
             shutil.copyfile(file, folder / path / file.name)
         place = len(kinds) - (kinds[-1] == "Normalize")
-        insert_dense(folder, place, torch.from_numpy(np.ascontiguousarray(map_DD.T, np.float32)))
+        insert_dense(folder, place, torch.from_numpy(np.ascontiguousarray(map_DW.T, np.float32)))
         write_lineage(folder, **made)

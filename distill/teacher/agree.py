@@ -1,12 +1,13 @@
 """Turn a model's vectors so that translations agree more: a matrix behind its pooling, computed, not trained.
 
     python distill/teacher/agree.py --model teacher --data pairs/ --corpus.avoid EVAL... --out turned
+    python distill/teacher/agree.py --model teacher --width 352 --data pairs/ --out narrow
 
 From the model's vectors of both sides of some training pairs, `shared_directions`: what tells translations apart is
 damped, as in whitening (Su et al. 2021) but of differences of translations, not of all vectors. A bag of tokens takes
 the matrix into its table; any other model gets a Dense, which sentence-transformers and every export know.
 
-Shapes: N pairs, D dimension.
+Shapes: N pairs, D dimension, W width of the turned vectors.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class AgreeConfig:
         model: Name or folder of the encoder.
         data: Files, folders or globs of sentence pairs.
         out: Folder that the turned model is written to.
+        width: Values of a turned vector, from the directions in which translations agree most; all of them by default.
+            Fewer are then rotated at random, so that few bits round each as finely as the others.
         pairs: How many of them decide.
         seed: Which ones are drawn.
         overwrite: Replace `out` if it exists.
@@ -43,6 +46,7 @@ class AgreeConfig:
     model: str
     out: str
     data: list[str] = field(default_factory=list)
+    width: int | None = None
     pairs: int = 20_000
     seed: int = 0
     overwrite: bool = False
@@ -64,7 +68,7 @@ def run(cfg: AgreeConfig) -> Path:
 
     from compact_labse import prepare
     from compact_labse.compress.model_files import model_folder
-    from compact_labse.compress.shared_directions import shared_directions, write_turned
+    from compact_labse.compress.shared_directions import shared_directions, spread, write_turned
     from compact_labse.encoder import load
     from compact_labse.training.distillation import corpus_sampler
 
@@ -82,9 +86,11 @@ def run(cfg: AgreeConfig) -> Path:
         if len(rows_N) < LEAST * encoder.dim:
             raise UserError(f"{len(rows_N)} distinct pairs are too few for vectors of {encoder.dim} values: give more")
         x_ND, y_ND = (encoder.encode(texts.texts(rows_N)) for texts in (pairs.source, pairs.target))
-        map_DD = shared_directions(x_ND, y_ND, encoder.dim)
+        map_DW = shared_directions(x_ND, y_ND, cfg.width or encoder.dim)
+        if cfg.width:
+            map_DW = spread(map_DW, cfg.seed)
         told = {"config": {**asdict(cfg), "rows": len(rows_N)}, "inputs": file_hashes(files)}
-        write_turned(folder, map_DD, Path(cfg.out), overwrite=cfg.overwrite, **told)
+        write_turned(folder, map_DW, Path(cfg.out), overwrite=cfg.overwrite, **told)
     say(f"turned by {len(rows_N):,} pairs: {cfg.out}")
     return Path(cfg.out)
 

@@ -54,6 +54,22 @@ def test_vectors_are_those_of_the_model_times_the_matrix(agree, tiny, tmp_path, 
     np.testing.assert_allclose(theirs, after, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["static", "minilm"])
+def test_fewer_values_have_the_cosines_of_the_strongest_directions(agree, tiny, tmp_path, name, monkeypatch):
+    from compact_labse.compress import shared_directions as module
+
+    maps, real = [], module.shared_directions
+    monkeypatch.setattr(module, "shared_directions", lambda *given: maps.append(real(*given)) or maps[-1])
+    write_corpus(tmp_path / "corpus")
+    words = ["--model", tiny(name), "--data", tmp_path / "corpus", "--out", tmp_path / "narrow", "--width", "8"]
+    assert agree.main([*map(str, words), "--pairs", "400"]) == 0
+    before, after = (load(str(folder)).encode(TEXTS) for folder in (tiny(name), tmp_path / "narrow"))
+    strongest = unit(before @ maps[0])
+    assert after.shape == strongest.shape == (3, 8)
+    np.testing.assert_allclose(after @ after.T, strongest @ strongest.T, atol=1e-5)
+    assert np.abs(after - strongest).max() > 1e-3
+
+
 def test_too_few_pairs_and_folders_of_others_are_refused(agree, tiny, tmp_path, capsys):
     (tmp_path / "en-de.tsv").write_text("one\teins\ntwo\tzwei\nthree\tdrei\n" * 2)
     words = ["--model", str(tiny("minilm")), "--data", str(tmp_path / "en-de.tsv"), "--out"]
