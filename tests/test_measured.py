@@ -109,7 +109,7 @@ def test_encoders_are_opened_with_these_threads(monkeypatch: pytest.MonkeyPatch)
     open_encoder("default")
     load("default", threads=2)
     open_encoder("default", threads=3)
-    assert asked == [("model_int4.onnx", threads) for threads in (5, 5, 2, 3)]
+    assert asked == [(locate("default").name, threads) for threads in (5, 5, 2, 3)]
 
 
 def test_the_committed_table_is_whole():

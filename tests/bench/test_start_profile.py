@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from compact_labse.errors import UserError
-from compact_labse.locate import shipped_folder
+from compact_labse.locate import locate
 from compact_labse.measure.speed import processes
 from compact_labse.measure.speed.latency import Cell
 from compact_labse.measure.speed.start import Steps
@@ -43,7 +43,7 @@ def test_a_step_is_charged_for_its_own_time_and_memory():
 
 
 def test_a_fresh_process_is_taken_apart():
-    found = start_profile.rounds(shipped_folder() / "onnx" / "model_int4.onnx", ["a", "b c", "d"], 1, sys.executable)
+    found = start_profile.rounds(locate("default"), ["a", "b c", "d"], 1, sys.executable)
     names = [row["step"] for row in found[0]]
     libraries = [f"import {name}" for name in ("numpy", "onnxruntime", "tokenizers", "ours")]
     opened = ["check the hashes", "open the model", "tokenizer", "first vector"]

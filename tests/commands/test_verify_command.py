@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from compact_labse.cli import main
-from compact_labse.locate import shipped_folder
+from compact_labse.locate import locate, shipped_folder
 from tests.tiny_models import change_json
+
+FILE = f"onnx/{locate('default').name}"
 
 
 @pytest.fixture
@@ -17,23 +19,23 @@ def copied(tmp_path):
 
 def test_the_shipped_student_is_what_was_exported(capsys):
     assert main(["verify", "default"]) == 0
-    assert capsys.readouterr().out.startswith("ok          onnx/model_int4.onnx  worst cosine 0.99")
+    assert capsys.readouterr().out.startswith(f"ok          {FILE}  worst cosine ")
 
 
 def test_json_has_an_object_per_artifact(copied, capsys):
     assert main(["verify", str(copied), "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     check = json.loads(line)
-    assert (check["artifact"], check["status"]) == ("onnx/model_int4.onnx", "ok")
+    assert (check["artifact"], check["status"]) == (FILE, "ok")
     assert 0.98 < check["worst_cosine"] < check["mean_cosine"] < 1
 
 
 def test_damage_is_named_with_exit_code_3(copied, capsys):
-    data = copied / "onnx" / "model_int4.onnx_data"
+    data = copied / f"{FILE}_data"
     data.write_bytes(data.read_bytes()[:-1] + b"x")
     assert main(["verify", str(copied)]) == 3
     out, err = capsys.readouterr()
-    assert "mismatch    onnx/model_int4.onnx" in out
+    assert f"mismatch    {FILE}" in out
     assert "error: 1 of 1 files checked in" in err
 
 
@@ -43,7 +45,7 @@ def test_what_cannot_be_run_is_no_success(copied, tmp_path, capsys):
     assert "differ, onnx/expected.json first" in capsys.readouterr().err
     change_json(copied / "onnx" / "parity.json", beside={})  # a folder exported before their hashes were noted
     assert main(["verify", str(copied)]) == 2
-    assert "could be run: onnx/model_int4.onnx: hashes only: no expected.json" in capsys.readouterr().err
+    assert f"could be run: {FILE}: hashes only: no expected.json" in capsys.readouterr().err
     assert main(["verify", str(tmp_path / "nowhere")]) == 2
     assert "is not a folder" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from compact_labse.errors import UserError
-from compact_labse.locate import shipped_folder
+from compact_labse.locate import locate, shipped_folder
 from compact_labse.measure.artifact import open_all
 from compact_labse.measure.speed import runners
 from compact_labse.measure.speed.latency import Cell, long_run
@@ -141,7 +141,7 @@ def test_browsers_time_the_file(foreign: Path, tmp_path: Path, name: str):
     with pytest.raises(CellFailed, match="Error: "):  # it has neither our inputs nor our output; the cause is said
         run_cell(f"{name}:{foreign}", cell, texts, timeout_s=120)
     # Its table is a file of its own.
-    shipped = shipped_folder() / "onnx" / "model_int4.onnx"
+    shipped = locate("default")
     assert run_cell(f"{name}:{shipped}", cell, texts, timeout_s=120)["sentences_per_s"] > 0
 
 
@@ -178,7 +178,7 @@ def test_growth_is_seen(keeps: bool):
 
 def test_a_runtime_called_bare_is_not_taken_for_ours():
     """Its results had our key, so that a run that had measured ours measured nothing of it."""
-    file = shipped_folder() / "onnx" / "model_int4.onnx"
+    file = locate("default")
     ours, bare = (artifact.record() for artifact, _ in open_all([f"a={file}", f"b=onnxruntime:{file}"], threads=1))
     assert ours["hash"] == bare["hash"]
     assert (ours["runtime"], bare["runtime"]) == ("onnxruntime", "bare onnxruntime")

@@ -10,7 +10,7 @@ import pytest
 
 from compact_labse.cli import main
 from compact_labse.errors import UserError
-from compact_labse.locate import shipped_folder
+from compact_labse.locate import locate, shipped_folder
 from compact_labse.measure.artifact import Artifact
 from compact_labse.measure.results import Results
 from compact_labse.measure.speed import edge, suites
@@ -168,7 +168,7 @@ def test_a_name_is_checked_by_its_file(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(edge, "aarch64", lambda path: asked.append(path.name) or {"worst_cosine": 1.0, "texts": 1})
     results = Results()
     record_edge(results, [artifact("default")])
-    assert asked == ["model_int4.onnx"]
+    assert asked == [locate("default").name]
     assert [found["kind"] for found in results.records] == ["edge"]
 
 
@@ -194,7 +194,7 @@ def test_a_model_that_only_its_files_were_measured_of_is_no_error(monkeypatch: p
 def test_a_folder_and_the_file_that_it_stands_for_are_one_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     compare = load_pipeline("bench", "compare")
     folder = shutil.copytree(shipped_folder(), tmp_path / "export")
-    file = str(folder / "onnx" / "model_int4.onnx")
+    file = str(folder / "onnx" / locate("default").name)
     monkeypatch.setattr(compare, "beside", lambda part, artifacts: [file])
     monkeypatch.setattr(compare, "fits", lambda artifact, cell, part: artifact.spec == file)
     monkeypatch.setattr(compare, "record_edge", lambda *_: None)
@@ -204,7 +204,7 @@ def test_a_folder_and_the_file_that_it_stands_for_are_one_row(monkeypatch: pytes
     )
     cfg = compare.Config(models=(str(folder),), suite="edge", out=tmp_path / "out", sentences=5)
     (row,) = compare.run(cfg).rows
-    assert row.label == "export/model_int4"
+    assert row.label == f"export/{Path(file).stem}"
     assert row.speeds["1x20"].main == 1
 
 
