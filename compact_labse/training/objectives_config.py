@@ -22,7 +22,8 @@ class ObjectivesConfig:
         learn_scale: Let training change the scale.
         margin: What the true pair's cosine must be better by.
         targets: "cached" computes the teacher's vectors once, on disk; "live" in every step.
-        max_targets: Only so many source sentences get a teacher's vector (chosen by hash); the others only rank.
+        max_targets: Only so many source sentences get a cached vector of the teacher (chosen by hash); the others only
+            rank.
         teacher_bf16: Run the teacher in bfloat16: about three times as fast, cosine 0.9999.
     """
 
@@ -48,6 +49,8 @@ class ObjectivesConfig:
             raise UserError(f"objectives.regression_kind is {self.regression_kind!r}; known: cosine, mse")
         if self.targets not in ("cached", "live"):
             raise UserError(f"objectives.targets is {self.targets!r}; known: cached, live")
+        if self.targets == "live" and self.max_targets is not None:
+            raise UserError("objectives.max_targets limits cached vectors, and objectives.targets is live: set one of them")
 
     @property
     def needs_teacher(self) -> bool:
