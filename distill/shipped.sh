@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Train the student that the package ships: distill/shipped.sh DATA EVAL OUT
+# Train the student that the package ships and export it: distill/shipped.sh DATA EVAL OUT
 # DATA holds one folder per source with files en-xx.tsv.gz. Pairs with a sentence of the evaluation sets tatoeba, pud and
 # sts in EVAL are dropped. The first pass (shipped.yaml) learns the table; the second (shipped_hard.yaml on top) goes on
-# with neighbours in each batch. Of the sources under the GPL or AGPL, only interface text of Android and MediaWiki is used
-# (partly Apache-2.0 and MIT; 1,345 of the 2,431 Telugu sentences).
+# with neighbours in each batch, the third (shipped_alike.yaml) with more of the teacher's similarities. OUT is the student
+# in float32, OUT.export its file of 3 bits. Of the sources under the GPL or AGPL, only interface text of Android and
+# MediaWiki is used (partly Apache-2.0 and MIT; 1,345 of the 2,431 Telugu sentences).
 set -euo pipefail
 data=$1 eval=$2 out=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,6 +18,12 @@ distill() {
   python -m compact_labse distill --config "$here/shipped.yaml" "$@" \
     --corpus.avoid "$eval/tatoeba" "$eval/pud" "$eval/sts" --data "${sources[@]}" --targets "$out.targets"
 }
+# How often captions and other sentences that are alike are drawn.
+alike() {
+  distill --corpus.weights.stsb_mt_train "$@"
+}
 
-distill --out "$out.first"
-distill --config "$here/shipped_hard.yaml" --student.start "$out.first" --out "$out"
+alike 2 --out "$out.first"
+alike 3 --config "$here/shipped_hard.yaml" --student.start "$out.first" --out "$out.second"
+alike 6 --config "$here/shipped_alike.yaml" --student.start "$out.second" --out "$out"
+python -m compact_labse export "$out" --onnx --int3 --external-data --out "$out.export"
