@@ -50,7 +50,7 @@ class ObjectivesConfig:
         if self.targets not in ("cached", "live"):
             raise UserError(f"objectives.targets is {self.targets!r}; known: cached, live")
         if self.targets == "live" and self.max_targets is not None:
-            raise UserError("objectives.max_targets limits cached vectors, and objectives.targets is live: set one of them")
+            raise UserError("objectives.max_targets limits cached vectors, but objectives.targets is live")
 
     @property
     def needs_teacher(self) -> bool:

@@ -234,7 +234,7 @@ def test_every_shipped_yaml_is_valid(tmp_path):
     for file in files:
         kind = load_pipeline("distill", "student").DistillConfig
         given = ["--config", str(file), "--data", "x", "--out", "y", "--teacher", "minilm"]
-        given += ["--student.start", str(tmp_path)] if file.stem.endswith(("hard", "alike", "heal")) else []  # of another's
+        given += ["--student.start", str(tmp_path)] if file.stem.endswith(("hard", "alike", "heal")) else []
         assert read_config(given, kind, WORDS).batch >= 2, file
 
 
