@@ -56,7 +56,7 @@ COPIES = (*RATIOS, *(replace(ratio, size=ratio.size * 8 / 3, kinds=("int3",), bi
 
 
 def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
-    """How a copy is trained: `distill/shipped.yaml` from the narrowed teacher, and for a trained one's rates."""
+    """How a copy is trained: `distill/shipped.yaml` from the narrowed teacher, for a trained one's rates, nearer to it."""
     from compact_labse.commands.distill import WORDS
     from compact_labse.configuration import read_config
 
@@ -68,6 +68,9 @@ def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
         "student.dim": width,
         "student.bits": ratio.bits or "null",
         "corpus.temperature": 4.0,
+        "student.dropout": 0.1,
+        "objectives.similarity": 1.0,
+        "objectives.max_targets": 131_072,
         "objectives.teacher_bf16": "false",
         "objectives.scale": 25.0,
         "objectives.margin": 0.15,

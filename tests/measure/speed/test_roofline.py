@@ -99,7 +99,7 @@ def test_number_formats_are_the_artifact_s_even_of_a_name(tiny: Callable[[str], 
     from compact_labse.measure.artifact import open_all
 
     opened = open_all(["default", f"torch-bf16:{tiny('minilm')}", str(tiny("minilm"))], threads=1)
-    assert [artifact.dtype for artifact, _ in opened] == ["int4", "bf16", "fp32"]
+    assert [artifact.dtype for artifact, _ in opened] == ["int3", "bf16", "fp32"]
     assert [products_in(artifact.dtype) for artifact, _ in opened] == ["int8", "bf16", "fp32"]
     assert Sizes(hidden=8).work(2, 3, "int4").bytes == 24
 
