@@ -56,7 +56,7 @@ COPIES = (*RATIOS, *(replace(ratio, size=ratio.size * 8 / 3, kinds=("int3",), bi
 
 
 def recipe(args: argparse.Namespace, ratio: Ratio, width: int) -> Any:
-    """How a copy is trained: `distill/shipped.yaml` from the narrowed teacher, for a trained one's rates, nearer to it."""
+    """How a copy is trained: `distill/shipped.yaml` from the narrowed teacher, at a trained one's rates."""
     from compact_labse.commands.distill import WORDS
     from compact_labse.configuration import read_config
 
