@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from compact_labse.errors import UserError
+from compact_labse.folder import model_hash
+from compact_labse.locate import locate
 from compact_labse.measure.pages.overview import overview
 from compact_labse.measure.pages.report import environment_line, markdown_table
 from compact_labse.measure.pages.summary import summarise
@@ -48,6 +50,18 @@ def filled(readme: str, inside: str) -> str:
     return f"{before}{BEGIN}\n\n{inside}\n\n{END}{after}"
 
 
+def of_what_ships(records: Sequence[Record]) -> None:
+    """UserError if what was measured as `default` is not the student that ships."""
+    shipped = model_hash(locate("default"))
+    old = {found["model"]["hash"] for found in records if found["model"]["spec"] == "default"} - {shipped}
+    if old:
+        names = ", ".join(name[:8] for name in sorted(old))
+        raise UserError(
+            f"the results of 'default' are of another file ({names}) than the one that ships ({shipped[:8]}): "
+            "measure it, bench/results/README.md has the commands"
+        )
+
+
 DOCUMENTS: dict[Path, Callable[[Sequence[Record]], str]] = {
     _HERE.parent / "README.md": short,
     _HERE / "results" / "README.md": figures,
@@ -82,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not records:
         print(f"no results in {args.results}; everything is left as it is")
         return 0
+    of_what_ships(records)
     makers = {args.readme: figures} if args.readme else DOCUMENTS
     current = [update(document, make(records), check=args.check) for document, make in makers.items()]
     return 0 if all(current) else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -19,6 +20,19 @@ from typing import Any, Literal
 from compact_labse.errors import UserError, require, with_hint
 from compact_labse.pipelines import load_pipeline, pipeline_folder
 from compact_labse.progress import say
+
+# How jsonargparse says that a value has the wrong type.
+KEY = re.compile(r'Parser key "([\w.]+)":')
+EXPECTED = re.compile(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])")
+GIVEN = re.compile(r"(?:Given|Got) value: (.*?)$")
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "dict": "{name: value}",
+    "NoneType": "null",
+}
 
 COLUMNS = "--corpus.columns"
 
@@ -122,10 +136,22 @@ def _read(options: Sequence[str], parser: Any, kind: type, said: Words) -> Any:
     try:
         settings = parser.instantiate(parser.parse_args(options)).as_dict()
     except argparse.ArgumentError as error:
-        message = " ".join(with_hint(str(error), parser._option_string_actions).split())
+        message = in_plain_words(with_hint(str(error), parser._option_string_actions))
         raise UserError(f"{message}; see `compact-labse {said.command} --help`") from error
     settings.pop("config")
     return kind(**settings)
+
+
+def in_plain_words(message: str) -> str:
+    """What the parser says of a value that does not fit, in one sentence without Python's names of types."""
+    message = " ".join(message.split())
+    key = KEY.match(message)
+    value = GIVEN.search(message)
+    found = dict.fromkeys(EXPECTED.findall(message))
+    wanted = [KINDS.get(kind, kind) if kind else choices.replace(", ", " or ") for kind, choices in found]
+    if not key or not value or not wanted:
+        return message
+    return f"{key[1]} must be {' or '.join(wanted)}, got {value[1]!r}"
 
 
 def run_training(words: Sequence[str], path: str, kind: str, said: Words) -> int:

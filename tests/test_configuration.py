@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,16 @@ import pytest
 pytest.importorskip("jsonargparse")
 
 from compact_labse.commands import distill, pretrain, train
-from compact_labse.configuration import Words, _parser, as_options, as_yaml, note_unused, read_config, with_own_files
+from compact_labse.configuration import (
+    Words,
+    _parser,
+    as_options,
+    as_yaml,
+    in_plain_words,
+    note_unused,
+    read_config,
+    with_own_files,
+)
 from compact_labse.errors import UserError
 from compact_labse.pipelines import load_pipeline
 
@@ -169,7 +179,7 @@ def test_choices_that_a_command_refuses_are_not_in_its_help(capsys):
         read_config(["--help"], Trained, said)
     assert "static" not in (shown := capsys.readouterr().out) and "--student.kind {bert,electra}" in shown
     assert read_config(["student.kind=electra"], Trained, said).student.kind == "electra"
-    with pytest.raises(UserError, match=r"student\.kind.*'bert', 'electra'.*static"):
+    with pytest.raises(UserError, match=r"student\.kind.*'bert' or 'electra'.*static"):
         read_config(["student.kind=static"], Trained, said)
 
 
@@ -201,3 +211,30 @@ def test_our_own_files_are_found_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "distill").mkdir()
     (tmp_path / "distill/heal.yaml").write_text("batch: 3")
     assert with_own_files(words) == words, "the user's own comes first"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "x", "--inner.steps", "2.5"], "inner.steps must be a whole number, got '2.5'"),
+        (["--out", "x", "--inner.rate", "fast"], "inner.rate must be a number, got 'fast'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_said_in_plain_words(words, said):
+    """The parser's own words were "Does not validate against any of the Union subtypes Subtypes: [<class 'int'>"."""
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_config(words, Outer, SAID)
+
+
+def test_choices_are_said_in_plain_words():
+    with pytest.raises(UserError, match="student.kind must be 'static' or 'bert' or 'electra', got 'lstm'"):
+        read_config(["--student.kind", "lstm"], Trained, SAID)
+
+
+def test_what_the_parser_says_otherwise_stays_as_it_is():
+    assert in_plain_words("unrecognized\n  arguments: --x") == "unrecognized arguments: --x"
+    union = (
+        'Parser key "bits": Does not validate against any of the Union subtypes Subtypes: [] Errors: '
+        "- Expected a <class 'int'> - Expected a <class 'NoneType'> Given value type: <class 'str'> Given value: abc"
+    )
+    assert in_plain_words(union) == "bits must be a whole number or null, got 'abc'"

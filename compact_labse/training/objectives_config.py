@@ -49,6 +49,8 @@ class ObjectivesConfig:
             raise UserError(f"objectives.regression_kind is {self.regression_kind!r}; known: cosine, mse")
         if self.targets not in ("cached", "live"):
             raise UserError(f"objectives.targets is {self.targets!r}; known: cached, live")
+        if self.max_targets is not None and self.max_targets < 1:
+            raise UserError(f"objectives.max_targets must be at least 1, or null for all; got {self.max_targets}")
         if self.targets == "live" and self.max_targets is not None:
             raise UserError("objectives.max_targets limits cached vectors, but objectives.targets is live")
 

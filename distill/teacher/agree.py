@@ -1,7 +1,7 @@
 """Turn a model's vectors so that translations agree more: a matrix behind its pooling, computed, not trained.
 
     python distill/teacher/agree.py --model teacher --data pairs/ --corpus.avoid EVAL... --out turned
-    python distill/teacher/agree.py --model teacher --width 352 --data pairs/ --out narrow
+    python distill/teacher/agree.py --model teacher --width 352 --data pairs/ --corpus.avoid EVAL... --out narrow
 
 From the model's vectors of both sides of some training pairs, `shared_directions`: what tells translations apart is
 damped, as in whitening (Su et al. 2021) but of differences of translations, not of all vectors. A bag of tokens takes
@@ -52,6 +52,12 @@ class AgreeConfig:
     overwrite: bool = False
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
 
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise UserError("no corpus was named: give --data at least one file or folder")
+        if self.pairs < 1 or self.seed < 0:
+            raise UserError(f"pairs must be at least 1 and seed at least 0, got {self.pairs} and {self.seed}")
+
 
 WORDS = Words(
     command="agree",
@@ -74,6 +80,9 @@ def run(cfg: AgreeConfig) -> Path:
 
     check_out(Path(cfg.out), cfg.overwrite, cfg.model)
     folder, encoder = model_folder(cfg.model), load(cfg.model)
+    width = encoder.dim if cfg.width is None else cfg.width
+    if not 1 <= width <= encoder.dim:
+        raise UserError(f"width must be from 1 to the {encoder.dim} values of this model's vectors, got {width}")
     work = Path(cfg.out.rstrip("/") + ".work")
     sources = find_sources(cfg.data, None, PAIR_KINDS)
     with alone_in(work):
@@ -86,8 +95,8 @@ def run(cfg: AgreeConfig) -> Path:
         if len(rows_N) < LEAST * encoder.dim:
             raise UserError(f"{len(rows_N)} distinct pairs are too few for vectors of {encoder.dim} values: give more")
         x_ND, y_ND = (encoder.encode(texts.texts(rows_N)) for texts in (pairs.source, pairs.target))
-        map_DW = shared_directions(x_ND, y_ND, cfg.width or encoder.dim)
-        if cfg.width:
+        map_DW = shared_directions(x_ND, y_ND, width)
+        if cfg.width is not None:
             map_DW = spread(map_DW, cfg.seed)
         told = {"config": {**asdict(cfg), "rows": len(rows_N)}, "inputs": file_hashes(files)}
         write_turned(folder, map_DW, Path(cfg.out), overwrite=cfg.overwrite, **told)

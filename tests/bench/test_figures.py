@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from compact_labse.errors import UserError
+from compact_labse.folder import model_hash
+from compact_labse.locate import locate
 from compact_labse.measure.results import Results
 from compact_labse.pipelines import load_pipeline
 from tests.measure.records import model, retrieval, speed
@@ -54,6 +56,14 @@ def test_an_overview_has_one_line_for_each_model():
     assert [row.split(" | ")[0] for row in rows] == ["| student", "| teacher"]
     assert "| 90.0 |" in rows[0]
     assert "| 95.0 |" in rows[1]
+
+
+def test_figures_of_a_student_that_no_longer_ships_are_refused():
+    """Every table was that of the student before, and the check said that all was up to date."""
+    shipped = {"model": {"spec": "default", "hash": model_hash(locate("default"))}}
+    figures.of_what_ships([shipped, {"model": {"spec": "other", "hash": "1"}}])
+    with pytest.raises(UserError, match="'default' are of another file .0123abcd. than the one that ships"):
+        figures.of_what_ships([shipped, {"model": {"spec": "default", "hash": "0123abcdef"}}])
 
 
 @pytest.mark.parametrize("text", ["no marks", f"{figures.END}\n{figures.BEGIN}", figures.BEGIN])

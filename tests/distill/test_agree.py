@@ -79,3 +79,24 @@ def test_too_few_pairs_and_folders_of_others_are_refused(agree, tiny, tmp_path, 
     (tmp_path / "mine/letter.txt").write_text("dear")
     assert agree.main([*words, str(tmp_path / "mine"), "--overwrite", "true"]) == 2
     assert (tmp_path / "mine/letter.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--width", "0"], "width must be from 1 to the "),
+        (["--width", "9999"], "width must be from 1 to the "),
+        (["--pairs", "0"], "pairs must be at least 1"),
+        (["--seed", "-1"], "seed at least 0"),
+    ],
+)
+def test_impossible_settings_are_refused_before_the_corpus_is_read(agree, tiny, tmp_path, capsys, words, message):
+    given = ["--model", str(tiny("minilm")), "--data", str(tmp_path / "none.tsv"), "--out", str(tmp_path / "turned")]
+    assert agree.main([*given, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_corpus_must_be_named(agree, tiny, tmp_path, capsys):
+    assert agree.main(["--model", str(tiny("minilm")), "--out", str(tmp_path / "turned")]) == 2
+    assert "no corpus was named" in capsys.readouterr().err

@@ -180,10 +180,10 @@ def test_rows_longer_than_the_models_positions_are_refused_before_the_corpus_is_
     [
         (["student.layers=6", "stacking=[1,1]"], "must be a multiple of 4"),
         (["stacking=[0]"], "at least 1 each"),
-        (["student.kind=static"], "Expected a typing.Literal['bert', 'electra']"),
+        (["student.kind=static"], "student.kind must be 'bert' or 'electra', got 'static'"),
         (["max_tokens=64"], "max_tokens is 64, but student.max_tokens"),
         (["model=none"], "There is no folder 'none' here"),
-        (["vocabulary.kind=teacher"], "Expected a typing.Literal['unigram', 'wordpiece']"),
+        (["vocabulary.kind=teacher"], "vocabulary.kind must be 'unigram' or 'wordpiece', got 'teacher'"),
         (["masking.share=2"], "masking.share is a share"),
         (["student.bits=4"], "student.bits belong to distillation"),
         (["corpus.companions=1"], "corpus.companions and student.bits belong to distillation"),

@@ -205,6 +205,7 @@ def test_held_out_retrieval_is_right_for_a_student_that_knows_and_by_chance_for_
         ({"regression": -1}, "weights of at least 0"),
         ({"regression_kind": "l1"}, "known: cosine, mse"),
         ({"targets": "disk"}, "known: cached, live"),
+        ({"max_targets": 0}, "max_targets must be at least 1"),
         ({"targets": "live", "max_targets": 9}, "max_targets limits cached vectors"),
         ({"scale": 0}, "must be positive"),
     ],
