@@ -186,10 +186,11 @@ def as_options(
 ) -> list[str]:
     """The words as jsonargparse reads them: `--data a b` as one list, `loop.steps=9` as `--loop.steps=9`.
 
-    A word is an assignment only if a setting has the name before its `=`: files may be called `a=b.tsv`. Of
-    `switches`, `--overwrite` alone is `--overwrite true`.
+    A word is an assignment only if a setting has the name before its `=`, or the part of it before the last dot (an
+    entry of a mapping, or a slip of the pen): files may be called `a=b.tsv`. Of `switches`, `--overwrite` alone is
+    `--overwrite true`.
     """
-    words = [f"--{word}" if f"--{word.partition('=')[0]}" in known and "=" in word else word for word in words]
+    words = [f"--{word}" if _assigns(word, known) else word for word in words]
     joined: list[str] = []
     place = 0
     while place < len(words):
@@ -203,6 +204,12 @@ def as_options(
         place += len(values)
         joined.append(values[0] if len(values) == 1 and values[0].startswith("[") else json.dumps(_split(word, values)))
     return joined
+
+
+def _assigns(word: str, known: Container[str]) -> bool:
+    name, given, _ = word.partition("=")
+    group = name.rpartition(".")[0]
+    return bool(given) and "/" not in name and (f"--{name}" in known or f"--{group}" in known)
 
 
 def as_yaml(config: Any) -> str:

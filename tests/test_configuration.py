@@ -112,6 +112,14 @@ def test_an_assignment_after_a_list_is_none_of_its_values():
     assert as_options(["--data", "a", "b"], (), ("--data",)) == ["--data", '["a", "b"]']
 
 
+def test_an_entry_of_a_mapping_after_a_list_is_none_of_its_values():
+    """`corpus.weights.news=3` was taken for a file, and the weight stayed what it was."""
+    known = ("--corpus.weights", "--inner")
+    given = ["--data", "a.tsv", "corpus.weights.news=3", "inner.stepz=4", "b.x=c.tsv", "corpus.weights/b.c=d.tsv"]
+    read = as_options(given, known, ("--data",))
+    assert read == ["--data", '["a.tsv"]', "--corpus.weights.news=3", "--inner.stepz=4", "b.x=c.tsv", given[-1]]
+
+
 def test_a_configuration_comes_back_from_its_yaml(tmp_path):
     config = Outer(out="x", data=["ä=b"], pair=(0.1, 0.2), inner=Inner(rate=1e-5))
     (tmp_path / "c.yaml").write_text(as_yaml(config), encoding="utf-8")
