@@ -30,7 +30,7 @@ from compact_labse.progress import say
 HERE = Path(__file__).resolve().parent
 CLIENTS, RESULTS, PLACE = HERE / "clients", HERE / "results" / "peers.jsonl", HERE.parent / ".peers"
 OURS = "our environment"
-ONNX = ("model.onnx", "model_fp16.onnx", "model_int8.onnx", "model_int4.onnx")
+ONNX = ("model.onnx", "model_fp16.onnx", "model_int8.onnx", "model_int4.onnx", "model_int3.onnx")
 DTYPES = {"model.onnx": "fp32", "model_fp16.onnx": "fp16", "model_int8.onnx": "int8"}
 TFLITE = ("model.tflite", "model_fp16.tflite", "model_int8.tflite", "model_int8_static.tflite", "model_int4.tflite")
 MEDIAPIPE = ("model_mediapipe.tflite", "model_int8_mediapipe.tflite")
@@ -228,7 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in sorted({peer.environment for peer in peers} - {OURS}) if args.build else []:
         if not (PLACE / name / ".built").is_file():
             say(f"environment {name}")
-            subprocess.run([CLIENTS / "environments.sh", name, PLACE / name], check=True)
+            if subprocess.run([CLIENTS / "environments.sh", name, PLACE / name]).returncode:
+                raise UserError(
+                    f"the environment {name} could not be built (see above); environments.sh says what it wants"
+                )
     work = PLACE / "texts"
     work.mkdir(parents=True, exist_ok=True)
     subject = Subject(name=args.name, export=args.export.resolve(), source=args.source.resolve(), work=work)

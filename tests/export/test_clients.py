@@ -10,6 +10,7 @@ import pytest
 
 from compact_labse import load
 from compact_labse.formats.gates.expected import note_expected
+from compact_labse.locate import locate, shipped_folder
 from compact_labse.pipelines import load_pipeline
 
 peers = load_pipeline("export", "peers")
@@ -99,6 +100,15 @@ def environment(name):
     if not (place / ".built").is_file():
         pytest.skip(f"needs {place.relative_to(ROOT)}: export/clients/environments.sh {name} {place}")
     return place
+
+
+@pytest.mark.slow
+def test_node_reads_the_shipped_file_whose_table_is_a_file_of_its_own():
+    """WebAssembly failed to load external data file, and our smallest embedder did not bring it."""
+    program, file = environment("node") / "onnxruntime_web.mjs", locate("default")
+    shutil.copyfile(CLIENTS / "node" / program.name, program)
+    done = run("node", program, shipped_folder(), file.name)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 // Sentences to vectors with onnxruntime-web (WebAssembly) and @huggingface/tokenizers, the same code as in a page:
 // node onnxruntime_web.mjs FOLDER NAME [EXPECTED]
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
 import { Tokenizer } from "@huggingface/tokenizers";
 
@@ -14,7 +14,9 @@ const json = (path) => JSON.parse(readFileSync(path, "utf-8"));
 ort.env.wasm.numThreads = 1;
 const settings = json(`${folder}/tokenizer_config.json`);
 const tokenizer = new Tokenizer(json(`${folder}/tokenizer.json`), settings);
-const session = await ort.InferenceSession.create(readFileSync(`${folder}/onnx/${name}`));
+const path = `${name}_data`, weights = `${folder}/onnx/${path}`; // WebAssembly cannot open a second file by itself
+const externalData = existsSync(weights) ? [{ path, data: readFileSync(weights) }] : [];
+const session = await ort.InferenceSession.create(readFileSync(`${folder}/onnx/${name}`), { externalData });
 
 function cut(ids) {
   // The last id is the closing special token, if there is one; a bag of tokens has no limit.
