@@ -18,11 +18,9 @@ const path = `${name}_data`, weights = `${folder}/onnx/${path}`; // WebAssembly 
 const externalData = existsSync(weights) ? [{ path, data: readFileSync(weights) }] : [];
 const session = await ort.InferenceSession.create(readFileSync(`${folder}/onnx/${name}`), { externalData });
 
-function cut(ids) {
-  // The last id is the closing special token, if there is one; a bag of tokens has no limit.
-  const limit = settings.model_max_length;
-  return ids.length > limit ? [...ids.slice(0, limit - 1), ids.at(-1)] : ids;
-}
+// The last id is the closing special token, if there is one; a bag of tokens has no limit.
+const limit = settings.model_max_length;
+const cut = (ids) => (ids.length > limit ? [...ids.slice(0, limit - 1), ids.at(-1)] : ids);
 
 async function embed(text) {
   const ids = cut(tokenizer.encode(text).ids);
