@@ -85,3 +85,14 @@ def test_a_missing_environment_is_noted_not_passed_over(tmp_path, monkeypatch):
 def test_a_client_that_nobody_is_called_is_named_with_the_known_ones(tmp_path):
     with pytest.raises(UserError, match="no client is called so; known: sentence-transformers"):
         peers.main([str(tmp_path), str(tmp_path), "--name", "m", "--only", "nobody"])
+
+
+def test_an_environment_that_cannot_be_built_is_one_sentence(monkeypatch, tmp_path):
+    """A missing Debian package ended in a traceback of `subprocess`."""
+    script = tmp_path / "environments.sh"
+    script.write_text("#!/bin/sh\necho no compiler >&2\nexit 127\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(peers, "CLIENTS", tmp_path)
+    monkeypatch.setattr(peers, "PLACE", tmp_path / "place")
+    with pytest.raises(UserError, match="the environment cpp could not be built"):
+        peers.main([str(tmp_path), str(tmp_path), "--name", "m", "--only", "onnxruntime, C++", "--build"])
